@@ -1,0 +1,62 @@
+"""Die states, class names, and the check every wafer map passes before anything else sees it. Needs numpy alone."""
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.errors import InputError
+
+
+class Die(IntEnum):
+    """State of one cell of a wafer map, as in WM-811K."""
+
+    ABSENT = 0
+    PASS = 1
+    FAIL = 2
+
+
+CLASSES = ("Center", "Donut", "Edge-Loc", "Edge-Ring", "Loc", "Near-full", "Random", "Scratch", "none")
+"""The nine classes, in the order every array, file and model of this project uses."""
+
+NONE = CLASSES.index("none")
+UNLABELLED = -1
+MIN_SIDE, MAX_SIDE = 3, 300
+"""Rows and columns a map may have. WM-811K spans 3..300."""
+
+
+def check_map(grid: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Check one wafer map and return it as uint8.
+
+    Args:
+        grid: (rows, cols) whole numbers (any dtype), die states 0..2, each side within MIN_SIDE..MAX_SIDE.
+        name: what to call the map in an error.
+
+    Returns:
+        (rows, cols) uint8, C-contiguous; the same memory where it already was.
+
+    Raises:
+        InputError: not 2-D, a side out of range, a value that is no die state, or no die at all.
+    """
+    grid = np.asarray(grid)
+    if grid.ndim != 2:
+        raise InputError(f"map {name}: {grid.ndim} dimensions, shape {grid.shape}; expected a 2-D grid of dies.")
+    rows, cols = grid.shape
+    if not (MIN_SIDE <= rows <= MAX_SIDE and MIN_SIDE <= cols <= MAX_SIDE):
+        raise InputError(
+            f"map {name}: {rows} rows x {cols} columns; expected {MIN_SIDE} to {MAX_SIDE} each. "
+            "Crop the grid to the wafer, or merge dies of a larger one."
+        )
+    if grid.dtype.kind not in "uifb":
+        raise InputError(f"map {name}: cells of type {grid.dtype}; expected whole numbers 0, 1 or 2.")
+    wrong = (grid != Die.ABSENT) & (grid != Die.PASS) & (grid != Die.FAIL)
+    if wrong.any():
+        row, col = np.argwhere(wrong)[0]
+        raise InputError(
+            f"map {name}: die state {grid[row, col]} at row {row}, column {col}; expected 0 (no die), 1 (pass) or "
+            "2 (fail). If the file holds bin numbers, map them to these three states first."
+        )
+    if not grid.any():
+        raise InputError(f"map {name}: no die at all ({rows} x {cols} cells, all 0); expected at least one die.")
+    return np.ascontiguousarray(grid, dtype=np.uint8)

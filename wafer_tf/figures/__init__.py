@@ -1,0 +1,1 @@
+"""Every picture the project makes; one module per subject, all in one style."""
