@@ -1,0 +1,35 @@
+"""Fixtures shared by the tests: the real maps where they are at hand, and one small finished run."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from training.runtime import quiet_tensorflow
+
+quiet_tensorflow()
+# Machines are shared and noisy: no example has a deadline; the seed is fixed so that a failure repeats.
+settings.register_profile("wafer_tf", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("wafer_tf")
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "wm811k" / "wm811k_dev.npz"
+SMALL_RUN = ["--model", "baseline", "--width", "4", "--input-size", "32", "--builtin-per-class", "16", "--epochs", "3",
+             "--batch-size", "36", "--learning-rate", "0.01"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def real_npz() -> Path:
+    """Path of the shared real maps."""
+    if not REAL.is_file():
+        pytest.skip("the real wafer maps (../shared/data) are not on this machine")
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run of the baseline CNN on a small built-in set."""
+    from training.fit import main
+
+    path = tmp_path_factory.mktemp("runs") / "small"
+    assert main([*SMALL_RUN, "--out", str(path)]) == 0
+    return path

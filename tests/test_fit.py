@@ -1,0 +1,244 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import SMALL_RUN
+from training.config import FitConfig, class_weights
+from training.fit import main
+from training.job import fill_classes
+from training.progress import MacroF1, Progress
+from wafer_tf.decision import macro_f1
+from wafer_tf.errors import UsageError
+from wafer_tf.models import ModelConfig
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.synthesis import synthesize
+
+EXPECTED = {
+    "DONE", "config.json", "split.npz", "class_weights.json", "history.csv", "model.keras", "decision.json",
+    "logits.npz", "seen.npz", "report.txt", "report.json", "model_card.md", "figures", "checkpoints", "tensorboard",
+}  # fmt: skip
+
+
+def _weights(run: Path) -> list[np.ndarray]:
+    return keras.saving.load_model(run / "model.keras", compile=False).get_weights()
+
+
+def _history(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open() as rows:
+        return list(csv.DictReader(rows))
+
+
+def test_a_finished_run_holds_everything_its_folder_promises(small_run: Path) -> None:
+    assert {p.name for p in small_run.iterdir()} == EXPECTED
+    assert len(_history(small_run)) == 3
+    assert any((small_run / "tensorboard").iterdir())
+    facts = json.loads((small_run / "report.json").read_text())["facts"]
+    assert sum(facts["split_sizes"].values()) == 144
+
+
+def test_a_run_killed_after_its_first_epoch_resumes_to_the_same_model(small_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.fit", *SMALL_RUN, "--out", str(run)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not (run / "checkpoints" / "state.json").exists():
+        assert process.poll() is None, "the run ended before its first epoch did"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "DONE").exists()
+    assert main(["--resume", str(run)]) == 0
+    assert _history(run) == _history(small_run)
+    for a, b in zip(_weights(run), _weights(small_run), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name in ("split.npz", "decision.json"):
+        assert (run / name).read_bytes() == (small_run / name).read_bytes()
+
+
+def test_a_finished_run_is_not_run_again(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (small_run / "model.keras").stat().st_mtime_ns
+    assert main(["--resume", str(small_run)]) == 0
+    assert "already finished" in capsys.readouterr().err
+    assert (small_run / "model.keras").stat().st_mtime_ns == before
+
+
+def test_an_existing_run_folder_is_left_alone(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(small_run)]) == 2
+    assert "already exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        (["--data", "missing.pkl"], 4, "no such file"),
+        (["--class-weights", "cubic"], 2, "expected one of none, sqrt, balanced"),
+        (["--precision", "int8"], 2, "expected one of float32"),
+        (["--epochs", "0"], 2, "expected at least 1"),
+        (["--require-gpu"], 2, "TensorFlow sees no GPU"),
+        (["--resume", "missing"], 3, "expected a folder that training.fit made"),
+        (["--resume", "missing", "--epochs", "3"], 2, "give no other flag"),
+        (["--backbone-weights", "missing", "--out", "OUT"], 3, "no such file or folder"),
+    ],
+)
+def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(
+    flags: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(flags) == code
+    err = capsys.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [(["Center"], "class"), ([], "label")],
+)
+def test_data_that_cannot_be_learned_from_is_refused(
+    names: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wafer_tf.readers import write_parquet
+    from wafer_tf.waferset import WaferSet
+
+    made = synthesize(dict.fromkeys(names, 6) or {"none": 6}, seed=0).wafers
+    if not names:
+        made = WaferSet.from_maps([made.map(i) for i in range(6)], label=[-1] * 6)
+    write_parquet(made, tmp_path / "maps.parquet")
+    assert main(["--data", str(tmp_path / "maps.parquet"), "--out", str(tmp_path / "run")]) == 4
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run" / "DONE").exists()
+
+
+def test_two_classes_only_train_and_report_what_is_absent(tmp_path: Path) -> None:
+    from wafer_tf.readers import write_parquet
+
+    write_parquet(synthesize({"Center": 20, "none": 20}, seed=0).wafers, tmp_path / "two.parquet")
+    flags = [
+        "--model",
+        "baseline",
+        "--width",
+        "4",
+        "--input-size",
+        "32",
+        "--epochs",
+        "1",
+        "--class-weights",
+        "balanced",
+    ]
+    assert main(["--data", str(tmp_path / "two.parquet"), "--out", str(tmp_path / "run"), *flags]) == 0
+    scores = json.loads((tmp_path / "run" / "report.json").read_text())["scores"]
+    assert len(scores["absent"]) == 7
+
+
+def test_class_weights_are_dense_and_average_to_one_over_the_training_maps() -> None:
+    label = np.repeat([0, 1, 8], [100, 25, 400])
+    for scheme, ratio in (("none", 1), ("sqrt", 2), ("balanced", 4)):
+        weights = class_weights(scheme, label)
+        assert list(weights) == list(range(9))
+        assert weights[1] / weights[0] == pytest.approx(ratio)
+        assert np.mean([weights[c] for c in label]) == pytest.approx(1)
+        assert weights[5] == 0
+
+
+def test_the_macro_f1_metric_equals_the_scores_even_with_absent_classes() -> None:
+    rng = np.random.default_rng(0)
+    label, logits = rng.integers(0, 5, 300), rng.normal(size=(300, 9))
+    metric = MacroF1()
+    for part in np.array_split(np.arange(300), 4):
+        metric.update_state(np.eye(9, dtype=np.float32)[label[part]], logits[part])
+    assert float(metric.result()) == pytest.approx(macro_f1(label, logits.argmax(1)), abs=1e-6)
+
+
+def test_early_stopping_needs_nothing_but_the_history(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    progress = Progress(run, patience=2)
+    for value, stop in ((0.5, False), (0.6, False), (0.6, False), (0.55, True)):
+        progress.history.append({"val_macro_f1": value})
+        assert progress.exhausted is stop
+    assert progress.best_epoch == 1
+
+
+def test_the_configuration_goes_to_json_and_back_and_refuses_unknown_keys() -> None:
+    config = FitConfig(data="maps.npz", model=ModelConfig(width=32), class_weights="balanced")
+    data = json.loads(json.dumps(config.to_json()))
+    assert FitConfig.from_json(data) == config
+    with pytest.raises(UsageError, match="unknown learning_speed"):
+        FitConfig.from_json({**data, "learning_speed": 1})
+
+
+def test_rare_classes_are_filled_with_synthetic_maps_on_the_users_die_grids() -> None:
+    training = synthesize({"Center": 12, "none": 3}, seed=0).wafers
+    filled = fill_classes(training, 10, seed=0)
+    assert filled.class_counts().tolist() == [12, 10, 10, 10, 10, 10, 10, 10, 10]
+    masks = {(training.map(i) != 0).tobytes() for i in range(len(training))}
+    assert all((filled.map(i) != 0).tobytes() in masks for i in range(len(filled)))
+
+
+def test_mixed_precision_and_two_devices_train_one_step_with_float32_logits(tmp_path: Path) -> None:
+    """Run apart, because virtual devices and the precision policy hold for a whole process."""
+    code = """
+import numpy as np
+from pathlib import Path
+from training.runtime import quiet_tensorflow, prepare
+quiet_tensorflow()
+import tensorflow as tf, keras
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = prepare(seed=0, precision="mixed_float16", require_gpu=False, devices=["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+from training.config import FitConfig
+from training.train import train
+from wafer_tf.models import ModelConfig
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.synthesis import synthesize
+config = FitConfig(epochs=2, batch_size=18, precision="mixed_float16",
+                   model=ModelConfig(architecture="baseline", width=4, input_size=32))
+made = synthesize(4, seed=0).wafers
+model, progress = train(config, RunFolder.create(Path("run")), training=made, validation=made, strategy=strategy)
+assert model.get_layer("stage0_conv0").compute_dtype == "float16"
+assert model.output.dtype == "float32"
+assert model.get_layer("stage0_conv0").kernel.dtype == "float32"
+assert all(np.isfinite(row["loss"]) for row in progress.history) and len(progress.history) == 2
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_memory_growth_is_asked_for_on_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.runtime import prepare
+
+    grown = []
+    gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU") for i in range(2)]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, on: grown.append((gpu, on)))
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: tuple(names))
+    assert prepare(seed=0, precision="float32", require_gpu=True) == ("GPU:0", "GPU:1")
+    assert grown == [(gpus[0], True), (gpus[1], True)]
+
+
+@pytest.mark.parametrize("command", ["training.fit", "training.evaluate", "wafer_tf.readers"])
+def test_help_shows_an_example_without_importing_tensorflow(command: str) -> None:
+    code = (
+        f"import sys, runpy; sys.argv = [{command!r}, '--help']\n"
+        f"try: runpy.run_module({command!r}, run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules), 'heavy import'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert f"python -m {command}" in done.stdout.split("example", 1)[1]

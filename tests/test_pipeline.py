@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from wafer_tf.augment import Augmentation
+from wafer_tf.encoding import encode, to_float
+from wafer_tf.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.synthesis import synthesize
+from wafer_tf.waferset import WaferSet
+
+PLAIN = Augmentation(symmetries=False)
+
+
+@pytest.fixture(scope="module")
+def wafers() -> WaferSet:
+    return synthesize(3, seed=0).wafers
+
+
+def test_training_and_evaluation_encode_bit_for_bit_as_the_encoder(wafers: WaferSet) -> None:
+    inputs = np.concatenate([x.numpy() for x, _ in evaluation_batches(wafers, batch_size=4)])
+    expected = np.stack([to_float(encode(wafers.map(i))) for i in range(len(wafers))])
+    np.testing.assert_array_equal(inputs, expected)
+    one_epoch = training_batches(wafers, PLAIN, batch_size=27, seed=0, epochs=1)
+    shuffled = np.concatenate([x.numpy() for x, _ in one_epoch])
+    assert sorted(map(bytes, shuffled)) == sorted(map(bytes, expected))
+
+
+def test_every_map_is_seen_each_epoch_with_its_label_and_in_a_new_order(wafers: WaferSet) -> None:
+    encoded = {encode(wafers.map(i)).tobytes(): int(wafers.label[i]) for i in range(len(wafers))}
+    steps = steps_per_epoch(len(wafers), 8)
+    batches = list(training_batches(wafers, PLAIN, batch_size=8, seed=0, epochs=2))
+    assert len(batches) == 2 * steps == 8
+    orders = []
+    for epoch in range(2):
+        seen = []
+        for x, y in batches[epoch * steps : (epoch + 1) * steps]:
+            keys = [np.rint(one * 255).astype(np.uint8).tobytes() for one in x.numpy()]
+            assert [encoded[k] for k in keys] == y.numpy().argmax(1).tolist()
+            seen += keys
+        assert set(seen) == set(encoded)
+        orders.append(seen)
+    assert orders[0] != orders[1]
+
+
+def test_an_epoch_is_the_same_whether_or_not_those_before_it_were_drawn(wafers: WaferSet) -> None:
+    settings = {"batch_size": 8, "seed": 3, "epochs": 3}
+    augmentation = Augmentation(turn_prob=0.5, die_noise=0.2)
+    whole = [x.numpy() for x, _ in training_batches(wafers, augmentation, **settings)]
+    rest = [x.numpy() for x, _ in training_batches(wafers, augmentation, first_epoch=2, **settings)]
+    np.testing.assert_array_equal(np.stack(whole[-len(rest) :]), np.stack(rest))
+    other = next(iter(training_batches(wafers, augmentation, batch_size=8, seed=4, epochs=1)))[0].numpy()
+    assert not np.array_equal(whole[0], other)
+
+
+def test_an_unlabelled_map_has_an_all_zero_label(wafers: WaferSet) -> None:
+    grids = [wafers.map(i) for i in range(2)]
+    unlabelled = WaferSet.from_maps(grids, label=[-1, 4])
+    ((_, y),) = evaluation_batches(unlabelled)
+    assert y.numpy().sum(1).tolist() == [0, 1]

@@ -1,0 +1,99 @@
+"""Score a finished run: `python -m training.evaluate RUN [--data OTHER]`.
+
+Without --data the run's own test part is scored again from model.keras. With it, every labelled map of OTHER is.
+The report goes into a new folder under RUN/evaluations; the run's own report is left alone.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wafer_tf.command import run as run_command
+from wafer_tf.errors import InputError, UsageError
+
+EXAMPLE = """example:
+  python -m training.evaluate runs/20261122-101500-resnet18 --data other_maps.parquet
+
+exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    p = argparse.ArgumentParser(
+        "python -m training.evaluate", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("run", type=Path, metavar="RUN", help="a run folder that training.fit has finished")
+    p.add_argument("--data", type=Path, metavar="OTHER", help="other labelled maps, in any format training.fit reads")
+    p.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/evaluations/NAME)")
+    p.add_argument("--overwrite", action="store_true", help="replace the report of an earlier evaluation in DIR")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parser().parse_args(argv)
+    return run_command(lambda: evaluate(args.run, data=args.data, out=args.out, overwrite=args.overwrite))
+
+
+def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool) -> None:
+    """Score a run on its own test part or on other maps; print the per-class table and write the report."""
+    from training.runtime import quiet_tensorflow
+
+    quiet_tensorflow()
+
+    import numpy as np
+
+    from training.config import FitConfig
+    from training.job import data_facts, load_data
+    from training.runtime import prepare, versions
+    from wafer_tf.groups import number_lots
+    from wafer_tf.overlap import count_known
+    from wafer_tf.readers import read
+    from wafer_tf.report import format_table, write_report
+    from wafer_tf.run_folder import RunFolder, predict_logits
+    from wafer_tf.scores import score
+    from wafer_tf.splits import Split, content_hash
+
+    run = RunFolder.open(path)
+    target = out or path / "evaluations" / (data.stem if data else "test")
+    if (target / "report.json").exists() and not overwrite:
+        raise UsageError(
+            f"{target}: holds the report of an earlier evaluation; add --overwrite or choose another --out."
+        )
+    config = FitConfig.from_json(run.read_json("config.json")["config"])
+    prepare(seed=config.seed, precision="float32", require_gpu=False)
+    own = run.read_json("report.json")["facts"]
+    facts = {"model": own["model"], "input": own["input"], "parameters": own["parameters"], "versions": versions()}
+    if data is None:
+        wafers = load_data(config)
+        split = Split.load(path / "split.npz", wafers)
+        group, wafers = split.group[split.test], wafers.select(split.test)
+        facts |= data_facts(config.data, split.wafers_sha256) | {
+            "part": "test", "split_method": split.method, "near_copies_leaked": split.stats["leaked"]["lot"],
+        }  # fmt: skip
+    else:
+        wafers = read(data, progress=True)
+        wafers = wafers.select(wafers.labelled)
+        if not len(wafers):
+            raise InputError(f"{data}: no labelled wafer; expected labels to score against.")
+        group = number_lots(wafers.lot)
+        facts |= data_facts(str(data), content_hash(wafers)) | {"part": "every labelled map"}
+        with np.load(path / "seen.npz") as archive:
+            copies = count_known(wafers, archive["fingerprints"])
+        if copies:
+            warning = f"{copies} of the {len(wafers)} maps scored are copies (also turned or mirrored) of maps the run "
+            warning += "trained on or chose by: the scores flatter the model."
+            facts["warnings"] = [warning]
+            print(f"warning: {warning}", file=sys.stderr)
+    print(f"scoring {len(wafers)} maps with the model of {path}", file=sys.stderr)
+    prob = run.decision().probabilities(predict_logits(run.model(), wafers, progress=True))
+    scores = score(wafers.label, prob, group=group)
+    target.mkdir(parents=True, exist_ok=True)
+    write_report(target, facts=facts, scores=scores, controls={}, wafers=wafers, label=wafers.label, prob=prob)
+    print(format_table(scores))
+    print(f"\nreport: {target}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""One whole run: data, split, training, decision, report. Every step finds what an interrupted run left and goes on."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.config import FitConfig, class_weights
+from training.runtime import prepare, versions
+from training.train import train
+from wafer_tf.controls import controls
+from wafer_tf.decision import fit_decision
+from wafer_tf.dies import CLASSES
+from wafer_tf.errors import InputError
+from wafer_tf.overlap import fingerprints
+from wafer_tf.readers import read
+from wafer_tf.report import format_table, write_report
+from wafer_tf.run_folder import RunFolder, predict_logits, write_whole
+from wafer_tf.scores import score
+from wafer_tf.splits import Split, make_split
+from wafer_tf.synthesis import synthesize
+from wafer_tf.waferset import WaferSet
+
+BUILTIN = "built-in synthetic maps"
+
+
+def check(config: FitConfig) -> None:
+    """Fail early on what can be known before any work: the data's path, the devices."""
+    if config.data is not None and not Path(config.data).exists():
+        raise InputError(f"{config.data}: no such file or folder; expected wafer maps (--data).")
+    prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
+
+
+def execute(config: FitConfig, run: RunFolder) -> None:
+    """Carry a run from wherever it stands to its report, and print the per-class table."""
+    started = time.monotonic()
+    strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
+    wafers = load_data(config)
+    split = _split(config, run, wafers)
+    training, validation, test = (wafers.select(part) for part in (split.train, split.validation, split.test))
+    for name, part in (("training", training), ("validation", validation), ("test", test)):
+        if not len(part):
+            raise InputError(f"the split leaves no map in the {name} part; expected more maps or more lots.")
+    training = fill_classes(training, config.synthetic, seed=config.seed)
+    weights = class_weights(config.class_weights, training.label)
+    run.write_json("class_weights.json", {CLASSES[c]: round(w, 4) for c, w in weights.items()})
+    _say(f"{len(training)} maps for training, {len(validation)} for validation, {len(test)} for test; run {run.path}")
+    _say("class weights: " + ", ".join(f"{CLASSES[c]} {w:.2f}" for c, w in weights.items()))
+
+    model, progress = train(config, run, training=training, validation=validation, strategy=strategy)
+    model.save(run.path / ".model.partial.keras")
+    (run.path / ".model.partial.keras").replace(run.path / "model.keras")
+    _say("scoring the validation and the test part")
+    logits = {name: predict_logits(model, part) for name, part in (("validation", validation), ("test", test))}
+    run.write_arrays("logits.npz", logits)
+    run.write_arrays("seen.npz", {"fingerprints": fingerprints(WaferSet.concatenate([training, validation]))})
+    decision = fit_decision(logits["validation"], validation.label, split.group[split.validation])
+    run.write_json("decision.json", decision.to_json())
+
+    prob = decision.probabilities(logits["test"])
+    scores = score(test.label, prob, group=split.group[split.test])
+    write_report(
+        run.path,
+        facts={
+            **data_facts(config.data, split.wafers_sha256),
+            "part": "test",
+            "split_method": split.method,
+            "split_sizes": {"train": len(split.train), "validation": len(validation), "test": len(test)},
+            "near_copies_leaked": split.stats["leaked"]["lot"],
+            "seed": config.seed,
+            "model": f"{config.model.architecture}, width {config.model.width}, {config.model.stem} stem",
+            "input": f"{config.model.input_size} x {config.model.input_size}",
+            "parameters": model.count_params(),
+            "class_weights": config.class_weights,
+            "synthetic_training_maps": len(training) - len(split.train),
+            "epochs": len(progress.history),
+            "best_epoch": progress.best_epoch + 1,
+            "validation_macro_f1": progress.history[progress.best_epoch]["val_macro_f1"],
+            "seconds": round(time.monotonic() - started, 1),
+            "versions": versions(),
+            "command": run.read_json("config.json")["command"],
+            "warnings": split.stats["warnings"],
+        },
+        scores=scores,
+        controls=controls(wafers.select(split.train), test),
+        wafers=test,
+        label=test.label,
+        prob=prob,
+        history=progress.history,
+    )
+    write_whole(run.path / "DONE", "")
+    print(format_table(scores))
+    print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")
+    print(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS")
+
+
+def load_data(config: FitConfig) -> WaferSet:
+    """Return the labelled wafers of the run: the user's or the built-in set, limited per class where asked."""
+    if config.data is None:
+        _say(f"drawing {config.builtin_per_class} synthetic maps of each class")
+        wafers = synthesize(config.builtin_per_class, seed=config.seed).wafers
+    else:
+        wafers = read(config.data, progress=True)
+    wafers = wafers.select(wafers.labelled)
+    if not len(wafers):
+        raise InputError(f"{config.data}: no labelled wafer; expected labels to train on.")
+    if config.limit_per_class is not None:
+        rng = np.random.default_rng(config.seed)
+        order = rng.permutation(len(wafers))
+        kept = [order[wafers.label[order] == c][: config.limit_per_class] for c in range(len(CLASSES))]
+        wafers = wafers.select(np.sort(np.concatenate(kept)))
+    return wafers
+
+
+def fill_classes(training: WaferSet, wanted: int, *, seed: int) -> WaferSet:
+    """Fill every class with fewer than `wanted` training maps up to it, on die grids of the training maps."""
+    counts = {name: max(0, wanted - int(n)) for name, n in zip(CLASSES, training.class_counts(), strict=True)}
+    if not any(counts.values()):
+        return training
+    made = synthesize(counts, seed=seed, grids=[training.map(i) for i in range(len(training))])
+    _say("synthetic training maps: " + ", ".join(f"{name} {n}" for name, n in counts.items() if n))
+    return WaferSet.concatenate([training, made.wafers])
+
+
+def data_facts(data: str | None, sha256: str) -> dict[str, Any]:
+    """Return what a report says of the data."""
+    name = BUILTIN if data is None else Path(data).name
+    return {"data_name": name, "data_path": data or "none", "data_sha256": sha256}
+
+
+def _split(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:
+    path = run.path / "split.npz"
+    if path.exists():
+        return Split.load(path, wafers)
+    split = make_split(wafers, method=config.split, seed=config.seed, progress=True)  # type: ignore[arg-type]
+    split.save(path)
+    for warning in split.stats["warnings"]:
+        _say(f"warning: {warning}")
+    return split
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,101 @@
+"""What a run keeps at the end of each epoch, so that it can be killed at any moment and go on as if it had not been."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from wafer_tf.errors import ModelError
+from wafer_tf.run_folder import RunFolder, write_whole
+
+
+@keras.saving.register_keras_serializable(package="wafer_tf")
+class MacroF1(keras.metrics.F1Score):  # type: ignore[misc]  # keras has no types
+    """F1 averaged over the classes that occur, so that a set with fewer than nine classes can still reach 1."""
+
+    def __init__(self, name: str = "macro_f1", dtype: Any = None, **_: Any) -> None:
+        super().__init__(average=None, name=name, dtype=dtype)
+
+    def result(self) -> Any:
+        """Return the mean over present classes, a scalar."""
+        present = keras.ops.cast(self.true_positives + self.false_negatives > 0, "float32")
+        return keras.ops.sum(super().result() * present) / keras.ops.maximum(keras.ops.sum(present), 1)
+
+
+class Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """After each epoch: checkpoint, best weights, history.csv, TensorBoard; stop after `patience` epochs of no gain.
+
+    state.json is replaced last and names the files that belong to it. All that early stopping needs is the history in
+    it, so a resumed run stops where an uninterrupted one would.
+    """
+
+    def __init__(self, run: RunFolder, *, patience: int) -> None:
+        super().__init__()
+        self.folder = run.path / "checkpoints"
+        self.patience = patience
+        self.state: dict[str, Any] = {"history": [], "last": None, "best": None}
+        if (self.folder / "state.json").is_file():
+            self.state = run.read_json("checkpoints/state.json")
+        self.run_folder = run
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One dict per finished epoch."""
+        rows: list[dict[str, float]] = self.state["history"]
+        return rows
+
+    @property
+    def best_epoch(self) -> int:
+        """Index of the first epoch with the highest validation macro-F1; -1 before the first."""
+        scores = [row["val_macro_f1"] for row in self.history]
+        return scores.index(max(scores)) if scores else -1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last `patience` epochs brought nothing better."""
+        return len(self.history) - 1 - self.best_epoch >= self.patience
+
+    def last_model(self) -> Any:
+        """Load the last epoch's model with its optimizer."""
+        path = self.folder / self.state["last"]
+        try:
+            return keras.saving.load_model(path)
+        except (ValueError, OSError) as error:
+            raise ModelError(f"checkpoint {path}: cannot be loaded ({error}); start the run anew.") from error
+
+    def best_weights(self) -> Path:
+        """Path of the best epoch's weights."""
+        return self.folder / str(self.state["best"])
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Open the TensorBoard log."""
+        self.board = tf.summary.create_file_writer(str(self.run_folder.path / "tensorboard"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep everything, then commit it by replacing state.json."""
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate}
+        self.history.append(row)
+        self.state["last"] = f"epoch_{epoch:04d}.keras"
+        self.model.save(self.folder / self.state["last"])
+        if self.best_epoch == epoch:
+            self.state["best"] = f"best_{epoch:04d}.weights.h5"
+            self.model.save_weights(self.folder / self.state["best"])
+        self.run_folder.write_json("checkpoints/state.json", self.state)
+        for path in self.folder.iterdir():
+            if path.name not in (self.state["last"], self.state["best"], "state.json"):
+                path.unlink()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.history[0]))
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_whole(self.run_folder.path / "history.csv", text.getvalue())
+        with self.board.as_default(step=epoch):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        self.board.flush()
+        if self.exhausted:
+            self.model.stop_training = True

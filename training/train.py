@@ -1,0 +1,105 @@
+"""Train one model: the part of a run between the split and the report."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import keras
+
+from training.config import FitConfig, class_weights
+from training.progress import MacroF1, Progress
+from wafer_tf.models import build_model, load_backbone_weights
+from wafer_tf.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.waferset import WaferSet
+
+
+def train(
+    config: FitConfig,
+    run: RunFolder,
+    *,
+    training: WaferSet,
+    validation: WaferSet,
+    strategy: Any,
+) -> tuple[keras.Model, Progress]:
+    """Train until the epochs are over or validation macro-F1 stops rising; go on from a checkpoint where there is one.
+
+    Returns:
+        The model with the best epoch's weights, and the run's progress (history and best epoch).
+    """
+    progress = Progress(run, patience=config.patience)
+    first = len(progress.history)
+    with strategy.scope():
+        if first:
+            model = progress.last_model()
+        else:
+            model = build_model(config.model)
+            load_backbone_weights(model, config.backbone_weights)
+            if config.freeze_epochs:
+                _train_head(config, model, training)
+            _compile(config, model, len(training))
+    if first < config.epochs and not progress.exhausted:
+        size = config.model.input_size
+        with redirect_stdout(sys.stderr):  # Keras' progress is for people, the command's table is its output
+            model.fit(
+                training_batches(
+                    training, config.augmentation, batch_size=config.batch_size, seed=config.seed,
+                    epochs=config.epochs, first_epoch=first, size=size,
+                ),
+                validation_data=evaluation_batches(validation, size=size),
+                initial_epoch=first,
+                epochs=config.epochs,
+                steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
+                class_weight=class_weights(config.class_weights, training.label),
+                callbacks=[progress],
+                shuffle=False,
+                verbose=1 if sys.stderr.isatty() else 2,
+            )  # fmt: skip
+    best = build_model(config.model)
+    best.load_weights(progress.best_weights())
+    return best, progress
+
+
+def _train_head(config: FitConfig, model: keras.Model, training: WaferSet) -> None:
+    """Train the "logits" layer alone for `freeze_epochs`, so that fresh weights do not disturb loaded ones."""
+    for layer in model.layers:
+        layer.trainable = layer.name == "logits"
+    model.compile(keras.optimizers.Adam(config.learning_rate), _loss(config))
+    model.fit(
+        training_batches(
+            training, config.augmentation, batch_size=config.batch_size, seed=config.seed + 1,
+            epochs=config.freeze_epochs, size=config.model.input_size,
+        ),
+        epochs=config.freeze_epochs,
+        steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
+        class_weight=class_weights(config.class_weights, training.label),
+        shuffle=False,
+        verbose=0,
+    )  # fmt: skip
+    for layer in model.layers:
+        layer.trainable = True
+
+
+def _compile(config: FitConfig, model: keras.Model, maps: int) -> None:
+    steps = steps_per_epoch(maps, config.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 20,
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+        decay_steps=max(steps * (config.epochs - 1), 1),
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(
+        optimizer, _loss(config), metrics=[keras.metrics.CategoricalAccuracy("accuracy"), MacroF1()], jit_compile=False
+    )
+
+
+def _loss(config: FitConfig) -> keras.losses.Loss:
+    if config.loss == "focal":
+        return keras.losses.CategoricalFocalCrossentropy(
+            from_logits=True, alpha=1.0, label_smoothing=config.label_smoothing
+        )
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)

@@ -1,0 +1,63 @@
+"""Label-keeping changes of a wafer map, on the die grid itself: dies stay whole and states stay 0, 1 or 2."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.dies import Die
+
+SYMMETRIES = 8
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to each map it sees.
+
+    Attributes:
+        symmetries: apply one of the eight symmetries of the square at random.
+        turn_prob: chance of a turn by any angle, the pattern moving over the map's own die grid.
+        die_noise: upper end of the share of dies whose state is drawn anew at the map's own failing rate; the share
+            itself is drawn uniformly from 0..die_noise for each map.
+    """
+
+    symmetries: bool = True
+    turn_prob: float = 0.0
+    die_noise: float = 0.0
+
+    def apply(self, grid: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a changed copy (or view) of `grid`, (rows, cols) uint8; sides may be swapped."""
+        if self.turn_prob and rng.random() < self.turn_prob:
+            grid = turn(grid, rng.uniform(0, 2 * np.pi))
+        if self.die_noise:
+            grid = redraw(grid, rng.uniform(0, self.die_noise), rng)
+        return symmetry(grid, int(rng.integers(SYMMETRIES))) if self.symmetries else grid
+
+
+def symmetry(grid: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+    """Return symmetry `index` (0..7) of the square applied to `grid`: index % 4 quarter turns, mirrored from 4 on."""
+    return np.rot90(grid.T if index >= SYMMETRIES // 2 else grid, index % 4)
+
+
+def turn(grid: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
+    """Turn the pattern by `angle` (radians) about the wafer's centre, keeping the die grid.
+
+    Each die takes the state of the die that lies nearest where it came from on the round wafer; a place with no die
+    there keeps its own state. Patterns on round wafers carry no direction, so the label stands.
+    """
+    rows, cols = grid.shape
+    y, x = np.meshgrid((np.arange(rows) + 0.5) * 2 / rows - 1, (np.arange(cols) + 0.5) * 2 / cols - 1, indexing="ij")
+    cos, sin = np.cos(angle), np.sin(angle)
+    row = np.clip(((cos * y - sin * x + 1) * rows / 2).astype(np.int64), 0, rows - 1)
+    col = np.clip(((sin * y + cos * x + 1) * cols / 2).astype(np.int64), 0, cols - 1)
+    source = grid[row, col]
+    return np.where((grid != Die.ABSENT) & (source != Die.ABSENT), source, grid)
+
+
+def redraw(grid: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw the state of a `share` (0..1) of the dies anew, failing at the map's own failing rate."""
+    dies = grid != Die.ABSENT
+    rate = float(np.count_nonzero(grid == Die.FAIL)) / max(int(np.count_nonzero(dies)), 1)
+    chance = rng.random((2, *grid.shape), dtype=np.float32)
+    drawn = np.where(chance[1] < rate, np.uint8(Die.FAIL), np.uint8(Die.PASS))
+    return np.where(dies & (chance[0] < share), drawn, grid)

@@ -1,0 +1,111 @@
+"""From logits to the answer a user acts on: softmax((logits + class bias) / temperature).
+
+Applying a decision needs numpy alone; fitting one needs scipy. Temperature scaling follows Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.dies import CLASSES
+from wafer_tf.errors import ModelError
+
+_STEPS = np.arange(-1.5, 1.51, 0.1)
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The numbers that turn logits into calibrated probabilities.
+
+    Attributes:
+        bias: nine values added to the logits, in the order of CLASSES.
+        temperature: above 0; larger is less sure.
+    """
+
+    bias: tuple[float, ...] = (0.0,) * len(CLASSES)
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if len(self.bias) != len(CLASSES) or not np.isfinite(self.bias).all():
+            raise ModelError(f"decision: bias must be {len(CLASSES)} finite numbers; got {self.bias}.")
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise ModelError(f"decision: temperature must be above 0; got {self.temperature}.")
+
+    def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return (n, 9) float64 probabilities of (n, 9) logits."""
+        scaled = (np.asarray(logits, np.float64) + np.array(self.bias)) / self.temperature
+        scaled -= scaled.max(axis=-1, keepdims=True)
+        powers = np.exp(scaled)
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dict that JSON can hold; `Decision(**d)` with a tuple bias gives it back."""
+        return {**asdict(self), "bias": list(self.bias)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Decision":
+        """Read what `to_json` gave."""
+        if set(data) != {"bias", "temperature"}:
+            raise ModelError(f"decision: keys {sorted(data)}; expected bias and temperature.")
+        return cls(bias=tuple(float(b) for b in data["bias"]), temperature=float(data["temperature"]))
+
+
+def fit_decision(
+    logits: NDArray[np.floating[Any]], label: NDArray[np.integer[Any]], group: NDArray[np.integer[Any]]
+) -> Decision:
+    """Fit class biases (for macro-F1), then the temperature (for log loss), on the validation part.
+
+    The biases are kept only if fitting them on four fifths of the groups raises macro-F1 on the remaining fifth, over
+    all five fifths together; otherwise they are zero.
+
+    Args:
+        logits: (n, 9) of the validation maps.
+        label: (n,) class index.
+        group: (n,) split group, so that no group is both fitted on and judged.
+    """
+    raw = logits.astype(np.float64)
+    fold = np.unique(group, return_inverse=True)[1] % _FOLDS
+    crossed = np.zeros_like(raw)
+    for k in range(_FOLDS):
+        kept = fold != k
+        crossed[~kept] = raw[~kept] + _fit_bias(raw[kept], label[kept])
+    earns = macro_f1(label, crossed.argmax(1)) > macro_f1(label, raw.argmax(1))
+    bias = _fit_bias(raw, label) if earns else np.zeros(len(CLASSES))
+    return Decision(bias=tuple(bias.round(4).tolist()), temperature=round(_fit_temperature(raw + bias, label), 4))
+
+
+def macro_f1(label: NDArray[np.integer[Any]], call: NDArray[np.integer[Any]]) -> float:
+    """Return the mean F1 of the classes present in `label`."""
+    k = len(CLASSES)
+    confusion = np.bincount(label.astype(np.int64) * k + call, minlength=k * k).reshape(k, k)
+    hit, total = np.diag(confusion), confusion.sum(0) + confusion.sum(1)
+    present = confusion.sum(1) > 0
+    return float((2 * hit[present] / total[present]).mean()) if present.any() else float("nan")
+
+
+def _fit_bias(logits: NDArray[np.float64], label: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Coordinate ascent on macro-F1 less a small price on large biases; (9,) with mean 0."""
+    bias = np.zeros(len(CLASSES))
+    best = macro_f1(label, logits.argmax(1))
+    for _ in range(3):
+        for c in range(len(CLASSES)):
+            for value in _STEPS:
+                trial = bias.copy()
+                trial[c] = value
+                score = macro_f1(label, (logits + trial).argmax(1)) - 0.002 * float(np.square(trial).sum())
+                if score > best + 1e-9:
+                    best, bias = score, trial
+    return np.asarray(bias - bias.mean())
+
+
+def _fit_temperature(logits: NDArray[np.float64], label: NDArray[np.integer[Any]]) -> float:
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    def log_loss(log_t: float) -> float:
+        return -float(log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(label)), label].mean())
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=(np.log(0.2), np.log(10)), method="bounded").x))

@@ -1,0 +1,190 @@
+"""The classifiers: a ResNet18 that can start from keras-hub's weights, and a small baseline CNN.
+
+Each is one flat Keras graph of named layers from the encoded map (float32, 0..1) to a Dense layer named "logits", so
+that int8 conversion and Grad-CAM can reach every layer. Layer names of the ResNet are keras-hub's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import INPUT_SIZE, PLANES
+from wafer_tf.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+IMAGENET_PRESET = "resnet_18_imagenet"
+STEMS = {
+    "imagenet": "7x7 convolution, stride 2, then 3x3 max-pooling, stride 2: keras-hub's own, needed for ImageNet weights",
+    "small": "3x3 convolution, stride 2, no pooling: thin scratches survive it",
+}
+ARCHITECTURES = ("resnet18", "baseline")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What to build.
+
+    Attributes:
+        architecture: "resnet18" or "baseline".
+        input_size: side of the encoded map in cells, at least 32.
+        width: filters of the first stack; 64 is the published ResNet18.
+        stem: how a ResNet begins, a key of STEMS.
+        dropout: share of the pooled features dropped in training, 0..1.
+    """
+
+    architecture: str = "resnet18"
+    input_size: int = INPUT_SIZE
+    width: int = 16
+    stem: str = "small"
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise UsageError(f"model {self.architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
+        if self.stem not in STEMS:
+            raise UsageError(f"stem {self.stem!r}; expected one of {', '.join(STEMS)}.")
+        if self.input_size < 32 or self.input_size > 512:
+            raise UsageError(f"input size {self.input_size}; expected 32 to 512 cells.")
+        if self.width < 4 or self.width % 4:
+            raise UsageError(f"width {self.width}; expected a multiple of 4, at least 4.")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout {self.dropout}; expected 0 to below 1.")
+
+
+def build_model(config: ModelConfig) -> "keras.Model":
+    """Build the classifier: input (size, size, 3) float32 0..1, output "logits" (9,) float32."""
+    import keras
+
+    build = _resnet18 if config.architecture == "resnet18" else _baseline
+    inputs, features = build(config)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    x = keras.layers.Dropout(config.dropout, name="dropout")(x)
+    x = keras.layers.Dense(len(CLASSES), dtype="float32", name="logits")(x)
+    return keras.Model(inputs, x, name=config.architecture)
+
+
+def _resnet18(config: ModelConfig) -> tuple[Any, Any]:
+    import keras
+
+    shape = (config.input_size, config.input_size, len(PLANES))
+    if config.stem == "imagenet" and config.width == 64:
+        import keras_hub
+
+        backbone = keras_hub.models.ResNetBackbone(
+            input_conv_filters=[64],
+            input_conv_kernel_sizes=[7],
+            stackwise_num_filters=[64, 128, 256, 512],
+            stackwise_num_blocks=[2, 2, 2, 2],
+            stackwise_num_strides=[1, 2, 2, 2],
+            block_type="basic_block",
+            image_shape=shape,
+        )
+        return backbone.input, backbone.output
+
+    # Other stems and widths are beyond ResNetBackbone's arguments; its own blocks, under its own names, are not.
+    # The private import is held by the exact pin of keras-hub and by a test against ResNetBackbone.
+    from keras_hub.src.models.resnet.resnet_backbone import apply_stack
+
+    layers = keras.layers
+    kernel = 7 if config.stem == "imagenet" else 3
+    x = inputs = keras.Input(shape)
+    x = layers.ZeroPadding2D((kernel - 1) // 2, name="conv1_pad")(x)
+    x = layers.Conv2D(config.width, kernel, strides=2, use_bias=False, name="conv1_conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name="conv1_bn")(x)
+    x = layers.ReLU(name="conv1_relu")(x)
+    strides = [1, 2, 2, 1]  # 64 -> 32, 32, 16, 8, 8: the last map keeps 8 x 8 cells for explanation
+    if config.stem == "imagenet":
+        x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+        x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+        strides = [1, 2, 2, 2]
+    for stack, stride in enumerate(strides):
+        x = apply_stack(
+            x,
+            filters=config.width * 2**stack,
+            blocks=2,
+            stride=stride,
+            block_type="basic_block",
+            use_pre_activation=False,
+            first_shortcut=stack > 0,
+            name=f"stack{stack}",
+        )
+    return inputs, x
+
+
+def _baseline(config: ModelConfig) -> tuple[Any, Any]:
+    """Four stages of two 3x3 convolutions, halving between; 64 -> 64, 32, 16, 8."""
+    from keras import Input, layers
+
+    x = inputs = Input((config.input_size, config.input_size, len(PLANES)))
+    for stage in range(4):
+        for conv in range(2):
+            name = f"stage{stage}_conv{conv}"
+            x = layers.Conv2D(config.width * 2**stage, 3, padding="same", use_bias=False, name=name)(x)
+            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+            x = layers.ReLU(name=f"{name}_relu")(x)
+        if stage < 3:
+            x = layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
+    return inputs, x
+
+
+def load_backbone_weights(model: "keras.Model", source: str) -> int:
+    """Copy the weights of every layer of the same name and shapes into `model`, the "logits" layer apart.
+
+    Args:
+        model: a model of `build_model`.
+        source: "none"; "imagenet" (keras-hub's preset, downloaded on first use); or the path of a keras-hub preset
+            folder, a .keras file or a run folder.
+
+    Returns:
+        The number of layers whose weights were copied.
+
+    Raises:
+        ModelError: the source cannot be had, or fits no layer or only some of the model's convolutions.
+    """
+    if source == "none":
+        return 0
+    own = {layer.name: layer for layer in model.layers if layer.weights and layer.name != "logits"}
+    found = {layer.name: layer.get_weights() for layer in _load_source(source).layers if layer.weights}
+    unfit = [
+        name
+        for name, layer in own.items()
+        if [w.shape for w in found.get(name, ())] != [tuple(w.shape) for w in layer.weights]
+    ]
+    if unfit:
+        raise ModelError(
+            f"backbone weights {source!r}: {len(unfit)} of the model's {len(own)} layers have no weights of their "
+            f"shape there, the first is {unfit[0]}. ImageNet weights need --width 64 --stem imagenet; weights of a run need "
+            "the architecture, width and stem of that run."
+        )
+    for name, layer in own.items():
+        layer.set_weights(found[name])
+    return len(own)
+
+
+def _load_source(source: str) -> "keras.Model":
+    import keras
+    import keras_hub
+
+    path = Path(source)
+    if source == "imagenet":
+        try:
+            return keras_hub.models.ResNetBackbone.from_preset(IMAGENET_PRESET)
+        except Exception as error:  # keras-hub raises many kinds for "no network"; all mean the same to the user
+            raise ModelError(
+                f"backbone weights: keras-hub could not load its preset {IMAGENET_PRESET} ({type(error).__name__}: "
+                f"{str(error).splitlines()[0] if str(error) else 'no message'}). It is downloaded on first use: "
+                "connect once, or copy a preset folder here and pass --backbone-weights PATH, or use --backbone-weights none."
+            ) from error
+    if not path.exists():
+        raise ModelError(f"backbone weights: no such file or folder: {source}. Expected imagenet, none or a path.")
+    try:
+        if (path / "config.json").is_file() and not (path / "model.keras").is_file():
+            return keras_hub.models.Backbone.from_preset(str(path))
+        return keras.saving.load_model(path / "model.keras" if path.is_dir() else path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"backbone weights {source}: not a keras-hub preset folder, a .keras file or a run folder ({error})."
+        ) from error

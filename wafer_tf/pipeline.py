@@ -1,0 +1,85 @@
+"""tf.data from a WaferSet: shuffle, augment, encode, batch.
+
+Every training batch is a pure function of (seed, epoch, step): a run that resumes at epoch k sees exactly what an
+uninterrupted one would have, and nothing but the raw die grids is held in memory.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.augment import Augmentation
+from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import INPUT_SIZE, PLANES, encode
+from wafer_tf.waferset import WaferSet
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def training_batches(
+    wafers: WaferSet,
+    augmentation: Augmentation,
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+    first_epoch: int = 0,
+    size: int = INPUT_SIZE,
+) -> "tf.data.Dataset":
+    """Return batches (input float32 0..1, one-hot label) of epochs first_epoch..epochs-1, one after another.
+
+    Each epoch shuffles the whole set; the last, smaller batch of an epoch is filled from the start of the same epoch's
+    order so that every step has `batch_size` maps. `steps_per_epoch` gives the steps of one epoch.
+    """
+    import tensorflow as tf
+
+    n, steps = len(wafers), steps_per_epoch(len(wafers), batch_size)
+
+    def batch(number: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        epoch, step = divmod(int(number), steps)
+        order = np.random.default_rng((seed, epoch)).permutation(n)
+        picked = np.take(order, np.arange(step * batch_size, (step + 1) * batch_size), mode="wrap")
+        rng = np.random.default_rng((seed, epoch, step))
+        planes = np.stack([encode(augmentation.apply(wafers.map(i), rng), size) for i in picked])
+        return planes, np.eye(len(CLASSES), dtype=np.float32)[wafers.label[picked]]
+
+    numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
+    return _finish(numbers, batch, batch_size, size)
+
+
+def steps_per_epoch(maps: int, batch_size: int) -> int:
+    """Return the number of steps that show every map at least once."""
+    return -(-maps // batch_size)
+
+
+def evaluation_batches(wafers: WaferSet, *, batch_size: int = 256, size: int = INPUT_SIZE) -> "tf.data.Dataset":
+    """Return batches (input float32 0..1, one-hot label) of every map once, in order; unlabelled rows are all zero."""
+    import tensorflow as tf
+
+    one_hot = np.concatenate([np.eye(len(CLASSES)), np.zeros((1, len(CLASSES)))]).astype(np.float32)
+
+    def batch(start: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        picked = np.arange(int(start), min(int(start) + batch_size, len(wafers)))
+        return np.stack([encode(wafers.map(int(i)), size) for i in picked]), one_hot[wafers.label[picked]]
+
+    return _finish(tf.data.Dataset.range(0, len(wafers), batch_size), batch, None, size)
+
+
+def _finish(
+    numbers: "tf.data.Dataset",
+    batch: Callable[..., tuple[NDArray[np.uint8], NDArray[np.float32]]],
+    rows: int | None,
+    size: int,
+) -> "tf.data.Dataset":
+    import tensorflow as tf
+
+    def load(number: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        planes, one_hot = tf.numpy_function(batch, [number], (tf.uint8, tf.float32), stateful=False)
+        planes.set_shape((rows, size, size, len(PLANES)))
+        one_hot.set_shape((rows, len(CLASSES)))
+        return tf.cast(planes, tf.float32) / 255.0, one_hot
+
+    return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)

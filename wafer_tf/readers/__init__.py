@@ -1,0 +1,59 @@
+"""Wafer-map files of every supported format, read as one WaferSet. The format is told by content, not by name."""
+
+import os
+from pathlib import Path
+
+from wafer_tf.errors import InputError
+from wafer_tf.readers.folder import open_folder
+from wafer_tf.readers.npz import open_npz
+from wafer_tf.readers.parquet import open_parquet, write_batches, write_parquet
+from wafer_tf.readers.source import Source
+from wafer_tf.waferset import WaferSet
+
+__all__ = ["open_source", "read", "write_batches", "write_parquet"]
+
+ACCEPTED = (
+    "a Parquet wafer set, an npz of maps (flat, offsets, shapes, lot, wafer_index), LSWMD.pkl, "
+    "or a folder of class-named folders of .npy, .csv or .txt grids"
+)
+_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def read(path: str | os.PathLike[str], *, progress: bool = False) -> WaferSet:
+    """Read every wafer of a file into memory.
+
+    Args:
+        path: a Parquet wafer set, an npz, LSWMD.pkl, or a folder of class-named folders of grids.
+        progress: show a bar on stderr where reading takes long.
+
+    Returns:
+        The wafers in the order of the file, labelled and unlabelled.
+
+    Raises:
+        InputError: no such file, not a wafer file, damaged, unsafe, or with a map that is none.
+    """
+    with open_source(path, progress=progress) as source:
+        return source.collect()
+
+
+def open_source(path: str | os.PathLike[str], *, progress: bool = False) -> Source:
+    """Open a file of wafers for reading in batches; close it by `with`. See `read`."""
+    path = Path(path)
+    if path.is_dir():
+        return open_folder(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; expected {ACCEPTED}.")
+    if not path.is_file():
+        raise InputError(f"{path}: not a wafer file: a device or pipe; expected {ACCEPTED}.")
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    if start.startswith(b"PAR1"):
+        return open_parquet(path)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return open_npz(path)
+    if start.startswith(_PICKLE_STARTS):
+        from wafer_tf.readers.lswmd import open_lswmd
+
+        return open_lswmd(path, progress=progress)
+    found = f"it begins with the bytes {start!r}" if start else "it is empty"
+    raise InputError(f"{path}: not a wafer file: {found}; expected {ACCEPTED}.")

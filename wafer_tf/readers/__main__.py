@@ -1,0 +1,78 @@
+"""python -m wafer_tf.readers IN OUT.parquet: read wafer maps of any supported format once and keep them as Parquet."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wafer_tf.command import run
+from wafer_tf.errors import InputError
+
+FIGURES = ("class_counts.png", "map_sizes.png", "yield_per_class.png", "maps_per_class.png")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    command = argparse.ArgumentParser(
+        prog="python -m wafer_tf.readers",
+        description="Convert wafer maps to a Parquet wafer set and print what was found.",
+        epilog="example: python -m wafer_tf.readers LSWMD.pkl wm811k.parquet --report wm811k_report",
+    )
+    command.add_argument("input", type=Path, metavar="IN", help="Parquet, npz, LSWMD.pkl, or a folder of class folders")
+    command.add_argument("output", type=Path, metavar="OUT", help="the Parquet file to write")
+    command.add_argument("--report", type=Path, metavar="DIR", help="also draw figures of what was found into DIR")
+    command.add_argument("--overwrite", action="store_true", help="replace OUT and the figures in DIR if they exist")
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `parser`."""
+    args = parser().parse_args(argv)
+    return run(lambda: convert(args.input, args.output, report=args.report, overwrite=args.overwrite))
+
+
+def convert(source_path: Path, target: Path, *, report: Path | None = None, overwrite: bool = False) -> None:
+    """Convert a file of wafers to Parquet, batch by batch, and print what it holds."""
+    from tqdm import tqdm
+
+    from wafer_tf.readers import open_source
+    from wafer_tf.readers.parquet import check_target, write_batches
+    from wafer_tf.readers.summary import Summary
+    from wafer_tf.waferset import WaferSet
+
+    check_target(target, overwrite=overwrite)
+    if report is not None:
+        _check_report(report, overwrite)
+    summary = Summary(with_yields=report is not None)
+    with open_source(source_path, progress=True) as source:
+        if target.exists() and source.path.exists() and target.samefile(source.path):
+            raise InputError(f"{target}: is the input; name another file to write.")
+        with tqdm(desc=f"writing {target.name}", total=source.rows, unit=" wafers", mininterval=0.5) as bar:
+
+            def shown() -> Iterator[WaferSet]:
+                for batch in summary.watch(source.batches()):
+                    yield batch
+                    bar.update(len(batch))
+
+            write_batches(shown(), target, overwrite=overwrite)
+        print(f"read {source.path}: {source.kind}", file=sys.stderr)
+    print(summary.text())
+    if report is not None:
+        from wafer_tf.figures.data import draw_report
+
+        report.mkdir(parents=True, exist_ok=True)
+        for path in draw_report(summary, report):
+            print(f"figure {path}", file=sys.stderr)
+    print(f"wrote {target}", file=sys.stderr)
+
+
+def _check_report(report: Path, overwrite: bool) -> None:
+    if report.exists() and not report.is_dir():
+        raise InputError(f"{report}: is a file; expected a folder for the figures.")
+    made = [name for name in FIGURES if (report / name).exists()]
+    if made and not overwrite:
+        raise InputError(f"{report / made[0]}: exists already; pass --overwrite to replace it, or name another folder.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

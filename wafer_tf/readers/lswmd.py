@@ -1,0 +1,175 @@
+"""LSWMD.pkl, the public file of WM-811K: a pickled pandas table, read without pandas and without running any of it.
+
+Layouts: the original (pandas 0.19 under Python 2; `trianTestLabel`, labels as [['none']] or empty arrays), MIR's
+WM811K.pkl (`trainTestLabel`, labels as plain text, 0 where there is none), and either as saved again by pandas 1 to 3.
+"""
+
+import gc
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.errors import InputError
+from wafer_tf.readers import pickled
+from wafer_tf.readers.frame import Frame, number, text
+from wafer_tf.readers.pickledtypes import Array
+from wafer_tf.readers.source import (
+    SPLITS,
+    Source,
+    batch_edges,
+    check_dies,
+    check_shapes,
+    class_code,
+    offsets_of,
+    tight,
+    whole_numbers,
+)
+from wafer_tf.waferset import WaferSet
+
+REQUIRED = ("waferMap", "lotName", "waferIndex", "failureType")
+SPLIT_COLUMNS = ("trianTestLabel", "trainTestLabel")
+
+
+def open_lswmd(path: Path, *, progress: bool = False, fast: bool = True) -> Source:
+    """Open a pickled WM-811K table; the maps stay in the file until they are wanted.
+
+    Args:
+        path: the file.
+        progress: show a bar on stderr.
+        fast: whether to pass over arrays by pattern; the result is the same.
+
+    Raises:
+        InputError: unsafe, damaged, a column missing, an unknown label, a map that is none.
+    """
+    with path.open("rb") as stream:
+        data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        with _bar(path, len(data), progress) as advance, _no_collection():
+            frame = Frame.of(pickled.load(data, progress=advance, fast=fast), data)
+            return _source(path, frame, data)
+    except InputError as error:
+        data.close()
+        raise InputError(f"{path}: {error}") from None
+
+
+def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
+    missing = [name for name in REQUIRED if name not in frame.columns]
+    if missing:
+        found = ", ".join(list(frame.columns)[:12])
+        raise InputError(
+            f"column {', '.join(missing)} is missing (it has {found}); expected {', '.join(REQUIRED)} and "
+            f"{' or '.join(SPLIT_COLUMNS)}."
+        )
+    maps = _maps(frame.columns["waferMap"])
+    sides = np.array([grid.shape for grid in maps], np.int64).reshape(-1, 2)
+    check_shapes(sides, "")
+    shapes = sides.astype(np.int32)
+    n, offsets = len(maps), offsets_of(shapes)
+    lot = _strings(frame.columns["lotName"], data, "lotName")
+    index = whole_numbers(_numbers(frame.columns["waferIndex"], data), "", column="waferIndex")
+    label = _codes(frame.columns["failureType"], data, lambda name, row: class_code(name, f"row {row}: failureType"))
+    split = np.zeros(n, "<U1")
+    for name in SPLIT_COLUMNS:
+        if name in frame.columns:
+            names = np.array(SPLITS, dtype=np.str_)
+            split = tight(names[_codes(frame.columns[name], data, _split_code)])
+
+    def batches() -> Iterator[WaferSet]:
+        for a, b in batch_edges(offsets):
+            flat = check_dies(_cells(maps[a:b], data), shapes[a:b], str(path), first_row=a)
+            columns = (lot[a:b], index[a:b], label[a:b].astype(np.int8), split[a:b])
+            yield WaferSet(flat, offsets[a : b + 1] - offsets[a], shapes[a:b], *columns)
+
+    return Source(path, "LSWMD pickle", n, int(offsets[-1]), batches, data)
+
+
+def _maps(column: Sequence[Any]) -> list[Array]:
+    """Return the column's arrays, after checking that each is a 2-D array of numbers."""
+    for row, grid in enumerate(column):
+        if type(grid) is not Array:
+            raise InputError(f"row {row}: waferMap holds {type(grid).__name__}; expected a 2-D array of dies.")
+        if len(grid.shape) != 2 or grid.dtype.kind not in "uifb":
+            raise InputError(f"row {row}: waferMap of shape {grid.shape}, dtype {grid.dtype}; expected 2-D, 0 to 2.")
+    return list(column)
+
+
+def _cells(maps: Sequence[Array], data: mmap.mmap) -> NDArray[Any]:
+    """Return the cells of these maps one after another, at the dtype they have in the file."""
+    dtype = maps[0].dtype
+    if any(grid.dtype != dtype or grid.fortran or type(grid.data) is not int for grid in maps):
+        return np.concatenate([_grid(grid, data).ravel() for grid in maps])
+    pieces = []
+    for grid in maps:
+        start, (rows, cols) = grid.data, grid.shape
+        pieces.append(data[start : start + rows * cols * dtype.itemsize])  # type: ignore[operator, index]
+    cells = np.frombuffer(b"".join(pieces), dtype)
+    first, last = maps[0].data, maps[-1].data
+    if type(first) is int and type(last) is int and last > first:
+        first -= first % mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, first, last - first)
+    return cells
+
+
+def _grid(grid: Array, data: mmap.mmap) -> NDArray[Any]:
+    rows, cols = grid.shape
+    content = grid.data
+    if type(content) is int:
+        content = data[content : content + rows * cols * grid.dtype.itemsize]
+    flat: NDArray[Any] = np.frombuffer(content, grid.dtype)  # type: ignore[arg-type]
+    return flat.reshape(cols, rows).T if grid.fortran else flat.reshape(rows, cols)
+
+
+def _codes(column: Sequence[Any], data: mmap.mmap, code: Callable[[str, int], int]) -> NDArray[np.int64]:
+    """Return (n,) the code of each cell; equal cells are one object in the main, so each is worked out once."""
+    known: dict[int, int] = {}
+    codes = np.empty(len(column), np.int64)
+    for row, cell in enumerate(column):
+        found = known.get(id(cell))  # the column keeps the cells alive, so an id stands for one cell
+        if found is None:
+            found = known[id(cell)] = code(text(cell, data, f"row {row}"), row)
+        codes[row] = found
+    return codes
+
+
+def _split_code(name: str, row: int) -> int:
+    if name not in SPLITS:
+        raise InputError(f"row {row}: official split {name!r}; expected Training, Test or nothing.")
+    return SPLITS.index(name)
+
+
+def _strings(column: Sequence[Any], data: mmap.mmap, name: str) -> NDArray[np.str_]:
+    return tight(np.array([text(cell, data, f"row {row}: {name}") for row, cell in enumerate(column)], dtype=np.str_))
+
+
+def _numbers(column: Sequence[Any], data: mmap.mmap) -> NDArray[Any]:
+    if isinstance(column, np.ndarray):
+        return column
+    return np.array([number(cell, data, f"row {row}: waferIndex") for row, cell in enumerate(column)], np.float64)
+
+
+@contextmanager
+def _bar(path: Path, size: int, shown: bool) -> Iterator[Callable[[int], object] | None]:
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=f"reading {path.name}", total=size, unit="B", unit_scale=True, mininterval=0.5) as bar:
+        yield bar.update
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking millions of objects that are all in use."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,219 @@
+"""The Parquet wafer set: one row per wafer, readable by any engine, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.dies import CLASSES
+from wafer_tf.errors import InputError
+from wafer_tf.readers.source import (
+    BATCH_CELLS,
+    Source,
+    batch_edges,
+    check_dies,
+    check_shapes,
+    check_splits,
+    class_codes,
+    offsets_of,
+    tight,
+)
+from wafer_tf.waferset import WaferSet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = b"wafer_tf wafer set 1"
+COLUMNS = ("dies", "rows", "cols", "lot", "wafer_index", "label", "split")
+ZSTD_LEVEL = 1
+
+
+def schema() -> "pa.Schema":
+    """Return the columns of a wafer set on disk, and the metadata that says so."""
+    import pyarrow as pa
+
+    types = (pa.binary(), pa.int32(), pa.int32(), pa.string(), pa.int32(), pa.string(), pa.string())
+    fields = [pa.field(name, kind, nullable=name == "label") for name, kind in zip(COLUMNS, types, strict=True)]
+    return pa.schema(fields, metadata={b"format": FORMAT, b"classes": json.dumps(CLASSES).encode()})
+
+
+def write_parquet(waferset: WaferSet, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a wafer set; see `write_batches`."""
+    pieces = (waferset.select(np.arange(a, b)) for a, b in batch_edges(waferset.offsets))
+    write_batches(pieces, path, overwrite=overwrite)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write where a file exists already, or where no folder is."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected the name of a Parquet file to write.")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already; pass --overwrite to replace it, or name another file.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first.")
+
+
+def write_batches(batches: Iterable[WaferSet], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write wafer sets one after another as one Parquet file, a row group each.
+
+    The file appears under its name when it is complete; whatever goes wrong, nothing half-made is left.
+
+    Raises:
+        InputError: the file exists and `overwrite` is not set; no such folder; the disk is full or not writable.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    check_target(path, overwrite=overwrite)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    layout = schema()
+    try:
+        try:
+            with (
+                partial.open("xb") as file,
+                pq.ParquetWriter(
+                    pa.PythonFile(file, mode="w"),
+                    layout,
+                    compression="zstd",
+                    compression_level=ZSTD_LEVEL,
+                    use_dictionary=[name for name in COLUMNS if name != "dies"],
+                    write_statistics=[name for name in COLUMNS if name != "dies"],
+                ) as writer,
+            ):
+                for batch in batches:
+                    writer.write_table(_table(batch, layout), row_group_size=len(batch))
+                writer.close()
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"{path}: could not be written ({error.strerror or error}); nothing was kept.") from error
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
+    import pyarrow as pa
+
+    dies = pa.Array.from_buffers(
+        pa.binary(), len(batch), [None, pa.py_buffer(batch.offsets.astype(np.int32)), pa.py_buffer(batch.flat)]
+    )
+    names = np.array([*CLASSES, None], dtype=object)  # UNLABELLED is -1: the last
+    columns: list[Any] = [
+        dies,
+        pa.array(batch.shapes[:, 0].astype(np.int32)),
+        pa.array(batch.shapes[:, 1].astype(np.int32)),
+        pa.array(batch.lot.tolist(), pa.string()),
+        pa.array(batch.wafer_index.astype(np.int32)),
+        pa.array(names[batch.label], pa.string()),
+        pa.array(batch.official_split.tolist(), pa.string()),
+    ]
+    return pa.Table.from_arrays(columns, schema=layout)
+
+
+def open_parquet(path: Path) -> Source:
+    """Open a Parquet wafer set; its format, class order and every declared size are checked.
+
+    Raises:
+        InputError: damaged, of another format version or class order, a column missing, a map that is none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        _check_layout(path, file.schema_arrow)
+        small = file.read([name for name in COLUMNS if name != "dies"])
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    for name in ("rows", "cols", "lot", "wafer_index", "split"):
+        if small[name].null_count:
+            raise InputError(f"{path}: column {name} has {small[name].null_count} empty values; expected none.")
+    sides = np.stack([small["rows"].to_numpy(), small["cols"].to_numpy()], axis=1)
+    check_shapes(sides.astype(np.int64), str(path))
+    shapes = sides.astype(np.int32)
+    lot, split = (_text(small[name]) for name in ("lot", "split"))
+    index = small["wafer_index"].to_numpy().astype(np.int32)
+    label = class_codes(_text(small["label"].fill_null("")), str(path))
+    check_splits(split, str(path))
+
+    def batches() -> Iterator[WaferSet]:
+        first = 0
+        for group in range(file.num_row_groups):
+            last = first + file.metadata.row_group(group).num_rows
+            for a, flat in _dies(path, file, group, shapes[first:last], first):
+                b = a + len(flat[1])
+                columns = (lot[a:b], index[a:b], label[a:b], split[a:b])
+                yield WaferSet(flat[0], offsets_of(shapes[a:b]), shapes[a:b], *columns)
+            first = last
+
+    return Source(path, "Parquet wafer set", len(shapes), int(offsets_of(shapes)[-1]), batches, file)
+
+
+def _dies(
+    path: Path, file: Any, group: int, shapes: NDArray[np.int32], first: int
+) -> Iterator[tuple[int, tuple[NDArray[np.uint8], NDArray[np.int32]]]]:
+    """Give (row, (cells, shapes)) of one row group, in one piece or several."""
+    import pyarrow as pa
+
+    expected = int(offsets_of(shapes)[-1])
+    sizes = file.metadata.row_group(group)
+    unpacked = sizes.column(sizes.num_columns - 1).total_uncompressed_size
+    del unpacked
+    if expected > 4 * BATCH_CELLS * 8:
+        raise InputError(f"{path}: row group {group} holds {expected} cells; write it in smaller row groups.")
+    try:
+        column = file.read_row_group(group, ["dies"])["dies"]
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+    done = 0
+    for chunk in column.chunks:
+        part = shapes[done : done + len(chunk)]
+        starts = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        wrong = np.diff(starts) != part.prod(axis=1)
+        if chunk.null_count or wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(
+                f"{path} row {first + done + row}: {starts[row + 1] - starts[row]} bytes of dies for "
+                f"{part[row, 0]} rows x {part[row, 1]} columns; expected one byte per cell."
+            )
+        flat = np.frombuffer(chunk.buffers()[2], np.uint8)[starts[0] : starts[-1]]
+        yield first + done, (check_dies(flat, part, str(path), first_row=first + done), part)
+        done += len(chunk)
+
+
+def _check_layout(path: Path, found: "pa.Schema") -> None:
+    metadata = found.metadata or {}
+    missing = [name for name in COLUMNS if name not in found.names]
+    if missing:
+        raise InputError(
+            f"{path}: column {', '.join(missing)} is missing (it has {', '.join(found.names)}); "
+            f"expected a wafer set with {', '.join(COLUMNS)}."
+        )
+    if metadata.get(b"format") != FORMAT:
+        raise InputError(
+            f"{path}: format {metadata.get(b'format', b'not stated').decode('utf-8', 'replace')!r}; expected "
+            f"{FORMAT.decode()!r}. Make it again with python -m wafer_tf.readers."
+        )
+    if metadata.get(b"classes") != json.dumps(CLASSES).encode():
+        raise InputError(
+            f"{path}: classes {metadata.get(b'classes', b'not stated').decode('utf-8', 'replace')}; "
+            f"expected {json.dumps(CLASSES)}, in this order."
+        )
+    for field in schema():
+        if found.field(field.name).type != field.type:
+            raise InputError(f"{path}: column {field.name} is {found.field(field.name).type}; expected {field.type}.")
+
+
+def _text(column: Any) -> NDArray[np.str_]:
+    return tight(np.array(column.to_pylist() or [""], dtype=np.str_)[: len(column)])
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(f"{path}: damaged or truncated Parquet file ({first_line}); expected a whole wafer set.")

@@ -1,0 +1,397 @@
+"""Read a pickle as data: nothing named in it is imported, called or built, whatever it asks for.
+
+`pickle.Unpickler` runs what a file names; an allow-list on `find_class` still runs numpy's and pandas' own code on
+arguments the file chose. This reader knows the opcodes a pickled table is made of and turns them into inert objects:
+a global becomes a `Name` (refused unless on the list), a call a `Call`, a numpy array an `Array` that says where in the
+file its bytes lie. Those bytes stay in the file until they are wanted.
+
+Most of LSWMD.pkl is 2.4 million small arrays, some 25 opcodes each. `fastarrays` takes one in a single match of a
+regular expression; what it does not recognise is read here, opcode by opcode.
+"""
+
+import mmap
+import struct
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from wafer_tf.errors import InputError
+from wafer_tf.readers.fastarrays import FastArrays
+from wafer_tf.readers.pickledtypes import Array, Call, Dtype, Name, Raw, check_name
+
+MAX_STACK = 1 << 20
+"""Objects that may wait at once; a genuine pickle hands lists on by the thousand."""
+_MARK = object()
+_RELEASE = 1 << 26
+
+
+class UnreadableError(Exception):
+    """The stream is broken or asks for something no table needs; the text says what."""
+
+
+class SkippedError(Exception):
+    """The stream refers back to an object that the fast way has passed over."""
+
+
+def load(data: mmap.mmap, *, progress: Callable[[int], object] | None = None, fast: bool = True) -> Any:
+    """Return the root object of a pickle (protocol 2 to 5) as inert data.
+
+    Args:
+        data: the file.
+        progress: told the bytes read since it was last told.
+        fast: whether to pass over arrays by pattern; the result is the same.
+
+    Raises:
+        InputError: a global that is not on the list, an opcode that no table needs, a broken stream.
+    """
+    try:
+        return _Machine(data, progress, fast).run()
+    except SkippedError:
+        return _Machine(data, None, False).run()
+
+
+class _Machine:
+    """A stack, a memo and a place in the file."""
+
+    def __init__(self, data: mmap.mmap, progress: Callable[[int], object] | None, fast: bool) -> None:
+        self.data, self.pos, self.size = data, 0, len(data)
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.memoized = 0
+        self.progress, self.told, self.released = progress, 0, 0
+        self.fast = FastArrays(data) if fast else None
+        self.table: list[Callable[[], None] | None] = [None] * 256
+        for code, method in self.OPCODES.items():
+            self.table[code[0]] = getattr(self, method)
+
+    def run(self) -> Any:
+        data, table = self.data, self.table
+        try:
+            while True:
+                code = data[self.pos]
+                self.pos += 1
+                if code == 0x2E:  # STOP
+                    break
+                handler = table[code]
+                if handler is None:
+                    raise UnreadableError(f"opcode {bytes([code])!r}, which no wafer table needs")
+                handler()
+            (root,) = self.stack
+        except InputError:
+            raise
+        except UnreadableError as error:
+            raise InputError(f"unsafe or damaged pickle: {error} at byte {self.pos}; nothing of it was run.") from error
+        except (IndexError, struct.error) as error:
+            raise InputError(f"truncated or damaged pickle: it breaks off at byte {self.pos}.") from error
+        except (ValueError, TypeError, AttributeError, UnicodeDecodeError, KeyError) as error:
+            raise InputError(
+                f"damaged pickle: nonsense at byte {self.pos} ({error}); nothing of it was run."
+            ) from error
+        self._tell(force=True)
+        return root
+
+    # === Bytes ===
+
+    def _take(self, size: int) -> bytes:
+        end = self.pos + size
+        if end > self.size:
+            raise IndexError
+        taken = self.data[self.pos : end]
+        self.pos = end
+        return taken
+
+    def _number(self, size: int) -> int:
+        return int.from_bytes(self._take(size), "little")
+
+    def _raw(self, size: int) -> Raw:
+        start = self.pos
+        if size > self.size - start:
+            raise IndexError
+        self.pos = start + size
+        return Raw(start, size)
+
+    def _tell(self, *, force: bool = False) -> None:
+        """Report progress, and let go of the pages that were read."""
+        if self.progress is not None and (force or self.pos - self.told > 1 << 20):
+            self.progress(self.pos - self.told)
+            self.told = self.pos
+        if self.pos - self.released > _RELEASE:
+            start = self.released - self.released % mmap.PAGESIZE
+            self.data.madvise(mmap.MADV_DONTNEED, start, self.pos - start)
+            self.released = self.pos
+
+    # === Plain values ===
+
+    def proto(self) -> None:
+        if self._number(1) > 5:
+            raise UnreadableError("a pickle protocol above 5")
+
+    def frame(self) -> None:
+        self._take(8)
+
+    def none(self) -> None:
+        self.stack.append(None)
+
+    def true(self) -> None:
+        self.stack.append(True)
+
+    def false(self) -> None:
+        self.stack.append(False)
+
+    def int1(self) -> None:
+        self.stack.append(self.data[self.pos])
+        self.pos += 1
+
+    def int2(self) -> None:
+        self.stack.append(self._number(2))
+
+    def int4(self) -> None:
+        self.stack.append(int.from_bytes(self._take(4), "little", signed=True))
+
+    def long1(self) -> None:
+        size = self._number(1)
+        if size > 8:
+            raise UnreadableError(f"a whole number of {size} bytes")
+        self.stack.append(int.from_bytes(self._take(size), "little", signed=True))
+
+    def float8(self) -> None:
+        self.stack.append(struct.unpack(">d", self._take(8))[0])
+
+    def bytes1(self) -> None:
+        self.stack.append(self._take(self._number(1)))
+
+    def bytes4(self) -> None:
+        self.stack.append(self._raw(self._number(4)))
+
+    def bytes8(self) -> None:
+        self.stack.append(self._raw(self._number(8)))
+
+    def text1(self) -> None:
+        self.stack.append(self._take(self._number(1)).decode("utf-8", "surrogatepass"))
+
+    def text4(self) -> None:
+        self.stack.append(self._take(self._number(4)).decode("utf-8", "surrogatepass"))
+
+    # === Containers ===
+
+    def mark(self) -> None:
+        self.stack.append(_MARK)
+        if len(self.stack) > MAX_STACK:
+            raise UnreadableError(f"more than {MAX_STACK} objects waiting")
+
+    def _marked(self) -> list[Any]:
+        stack = self.stack
+        place = len(stack) - 1
+        while stack[place] is not _MARK:
+            place -= 1
+            if place < 0:
+                raise UnreadableError("items without a beginning")
+        items = stack[place + 1 :]
+        del stack[place:]
+        return items
+
+    def empty_list(self) -> None:
+        self.stack.append([])
+
+    def append(self) -> None:
+        value = self.stack.pop()
+        self._top(list).append(value)
+
+    def appends(self) -> None:
+        items = self._marked()
+        self._top(list).extend(items)
+        self._tell()
+
+    def empty_tuple(self) -> None:
+        self.stack.append(())
+
+    def tuple0(self) -> None:
+        self.stack.append(tuple(self._marked()))
+
+    def _last(self, count: int) -> None:
+        items = self.stack[-count:]
+        if len(items) < count:
+            raise IndexError
+        del self.stack[-count:]
+        self.stack.append(tuple(items))
+
+    def tuple1(self) -> None:
+        self._last(1)
+
+    def tuple2(self) -> None:
+        self._last(2)
+
+    def tuple3(self) -> None:
+        self._last(3)
+
+    def empty_dict(self) -> None:
+        self.stack.append({})
+
+    def setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._top(dict)[_key(key)] = value
+
+    def setitems(self) -> None:
+        items = self._marked()
+        self._top(dict).update((_key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
+
+    def _top(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise UnreadableError(f"items for a {type(self.stack[-1]).__name__}")
+        return self.stack[-1]
+
+    # === Memo ===
+
+    def _put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+        self.memoized += 1
+
+    def put1(self) -> None:
+        self._put(self._number(1))
+
+    def put4(self) -> None:
+        self._put(self._number(4))
+
+    def memoize(self) -> None:
+        self._put(self.memoized)
+
+    def get1(self) -> None:
+        self._get(self._number(1), 2)
+
+    def get4(self) -> None:
+        self._get(self._number(4), 5)
+
+    def _get(self, index: int, width: int) -> None:
+        try:
+            value = self.memo[index]
+        except KeyError:
+            if self.fast is not None and self.fast.count:
+                raise SkippedError from None
+            raise UnreadableError(f"a reference to object {index}, which is not there") from None
+        if self.fast is not None and type(value) is Name and value.makes_arrays and self._after_array():
+            end, memoized = self.fast.run(self.pos - width, value, self.memo, self.stack)
+            if end:
+                self.pos = end
+                self.memoized += memoized
+                return
+        self.stack.append(value)
+
+    def _after_array(self) -> bool:
+        """Whether the place before the next object, in the list being filled, holds an array.
+
+        A lone array may be a block of the table, which the pickle refers to again.
+        """
+        last = self.stack[-1]
+        if last is _MARK and type(self.stack[-2]) is list and self.stack[-2]:
+            last = self.stack[-2][-1]
+        return type(last) is Array
+
+    # === What a file names ===
+
+    def globe(self) -> None:
+        end = self.data.find(b"\n", self.pos, self.pos + 256)
+        end2 = self.data.find(b"\n", end + 1, end + 257)
+        if end < 0 or end2 < 0:
+            raise IndexError
+        names = self._take(end2 + 1 - self.pos).decode("utf-8").split("\n")
+        self.stack.append(check_name(names[0], names[1]))
+
+    def stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise UnreadableError("a global without a name")
+        self.stack.append(check_name(module, name))
+
+    def reduce(self) -> None:
+        args, func = self.stack.pop(), self.stack.pop()
+        if type(func) is not Name or type(args) is not tuple:
+            raise UnreadableError(f"a call of a {type(func).__name__}")
+        self.stack.append(self._called(func, args))
+
+    def _called(self, func: Name, args: tuple[Any, ...]) -> Any:
+        if func.name == "_reconstruct":
+            return Array()
+        if func.name == "_frombuffer":
+            buffer, dtype, shape, order = args
+            return Array().fill(shape, dtype, order == "F", buffer)
+        if func.name == "dtype":
+            return Dtype(_text(args[0]))
+        if func.name == "encode":
+            return _text(args[0]).encode("latin1")
+        if func.name == "scalar":
+            return Array().fill((), args[0], False, args[1])
+        return Call(func, args)
+
+    def newobj(self) -> None:
+        args, func = self.stack.pop(), self.stack.pop()
+        if type(func) is not Name or type(args) is not tuple:
+            raise UnreadableError(f"an object of a {type(func).__name__}")
+        self.stack.append(Call(func, args))
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if type(target) is Array and type(state) is tuple and len(state) == 5:
+            target.fill(state[1], state[2], bool(state[3]), state[4])
+        elif type(target) is Dtype and type(state) is tuple and len(state) >= 8:
+            if any(part is not None for part in state[2:5]):
+                raise UnreadableError("an array of records")
+            target.order = _text(state[1])
+        elif type(target) is Call and target.state is None:
+            target.state = state
+        else:
+            raise UnreadableError(f"a state for a {type(target).__name__}")
+
+    OPCODES: ClassVar[dict[bytes, str]] = {
+        b"\x80": "proto",
+        b"\x95": "frame",
+        b"N": "none",
+        b"\x88": "true",
+        b"\x89": "false",
+        b"K": "int1",
+        b"M": "int2",
+        b"J": "int4",
+        b"\x8a": "long1",
+        b"G": "float8",
+        b"U": "bytes1",
+        b"C": "bytes1",
+        b"T": "bytes4",
+        b"B": "bytes4",
+        b"\x8e": "bytes8",
+        b"\x96": "bytes8",
+        b"\x8c": "text1",
+        b"X": "text4",
+        b"(": "mark",
+        b"]": "empty_list",
+        b"a": "append",
+        b"e": "appends",
+        b")": "empty_tuple",
+        b"t": "tuple0",
+        b"\x85": "tuple1",
+        b"\x86": "tuple2",
+        b"\x87": "tuple3",
+        b"}": "empty_dict",
+        b"s": "setitem",
+        b"u": "setitems",
+        b"q": "put1",
+        b"r": "put4",
+        b"\x94": "memoize",
+        b"h": "get1",
+        b"j": "get4",
+        b"c": "globe",
+        b"\x93": "stack_global",
+        b"R": "reduce",
+        b"\x81": "newobj",
+        b"b": "build",
+    }
+
+
+def _text(value: Any) -> str:
+    if type(value) is bytes:
+        return value.decode("latin1")
+    if type(value) is not str:
+        raise UnreadableError(f"a {type(value).__name__} where a name belongs")
+    return value
+
+
+def _key(value: Any) -> Any:
+    return value if type(value) is int else _text(value)

@@ -1,0 +1,125 @@
+"""The inert objects that a pickle is read as, and the list of globals that one may name."""
+
+import math
+import re
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wafer_tf.errors import InputError
+
+_NUMPY_ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
+_ARRAY_MAKERS = ("_reconstruct", "_frombuffer")
+_INDEX_HOMES = ("pandas", "pandas.indexes", "pandas.core.indexes", "pandas.core.index")
+_ALLOWED = frozenset(
+    [(module, name) for module in _NUMPY_ARRAYS for name in (*_ARRAY_MAKERS, "scalar")]
+    + [("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")]
+    + [("builtins", "slice"), ("__builtin__", "slice")]
+    + [("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame")]
+    + [("pandas.core.internals", "BlockManager"), ("pandas.core.internals.managers", "BlockManager")]
+    + [("pandas._libs.internals", "_unpickle_block"), ("pandas._libs.internals", "BlockManager")]
+    + [(f"{home}{part}", "_new_Index") for home in _INDEX_HOMES for part in ("", ".base")]
+    + [(f"{home}{part}", "Index") for home in _INDEX_HOMES for part in ("", ".base")]
+    + [(f"{home}{part}", "RangeIndex") for home in _INDEX_HOMES for part in ("", ".range")]
+    + [(f"{home}{part}", "Int64Index") for home in _INDEX_HOMES for part in ("", ".numeric")]
+    + [("pandas", "StringDtype"), ("pandas.core.arrays.string_", "StringDtype")]
+    + [("pandas.arrays", "ArrowStringArray"), ("pandas.core.arrays.string_arrow", "ArrowStringArray")]
+    + [("pandas.arrays", "StringArray"), ("pandas.core.arrays.string_", "StringArray")]
+    + [(f"pandas{home}", "StringArrayNumpySemantics") for home in (".arrays", ".core.arrays.string_")]
+    + [("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked")]
+    + [("pyarrow.lib", name) for name in ("_restore_array", "chunked_array", "type_for_alias", "py_buffer")]
+)
+"""What a genuine LSWMD.pkl names, under the names of pandas 0.19 to 3 and numpy 1 and 2."""
+
+
+class Name(NamedTuple):
+    """A global that a pickle names; it stays a name."""
+
+    module: str
+    name: str
+    makes_arrays: bool
+
+
+def check_name(module: str, name: str) -> Name:
+    """Return the name of an allowed global.
+
+    Raises:
+        InputError: it is not on the list; the file is unsafe.
+    """
+    if (module, name) not in _ALLOWED:
+        raise InputError(
+            f"unsafe pickle: it names {module}.{name}, which no wafer table needs; nothing of it was run. "
+            "Do not open this file with pandas or pickle."
+        )
+    return Name(module, name, name in _ARRAY_MAKERS)
+
+
+class Raw(NamedTuple):
+    """Bytes that lie in the file."""
+
+    offset: int
+    size: int
+
+
+class Call:
+    """What a pickle would have called or built: the name, the arguments, and the state given later."""
+
+    __slots__ = ("args", "func", "state")
+
+    def __init__(self, func: Name, args: tuple[Any, ...]) -> None:
+        self.func, self.args = func, args
+        self.state: Any = None
+
+
+class Dtype:
+    """A numpy dtype as spelled in the file."""
+
+    def __init__(self, spec: str) -> None:
+        self.spec, self.order = spec, "="
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        """The dtype; only plain numbers, text and objects have one."""
+        if not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,3}|O8?)", self.spec):
+            raise ValueError(f"array of dtype {self.spec!r}")
+        if self.order not in ("<", ">", "|", "="):
+            raise ValueError(f"byte order {self.order!r}")
+        return np.dtype(self.order + self.spec.lstrip("<>|="))
+
+
+class Array:
+    """A numpy array whose bytes lie in the file.
+
+    Attributes:
+        shape: its sides.
+        dtype: of its cells.
+        fortran: whether the first side runs fastest.
+        data: where in the file its bytes begin; or the bytes themselves; or, for objects, the list of them.
+    """
+
+    __slots__ = ("data", "dtype", "fortran", "shape")
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    data: int | bytes | list[Any]
+
+    def fill(self, shape: Any, dtype: Any, fortran: bool, data: Any) -> "Array":
+        """Set the contents, after holding the claimed shape against the bytes that are there."""
+        if type(shape) is int:
+            shape = (shape,)
+        if type(shape) is not tuple or type(dtype) is not Dtype or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("an array without a shape and dtype")
+        self.shape, self.dtype, self.fortran = shape, dtype.numpy, fortran
+        count = math.prod(shape)
+        if type(data) is Raw:
+            found, self.data = data.size, data.offset
+        elif type(data) is bytes:
+            found, self.data = len(data), data
+        elif type(data) is list and self.dtype.hasobject:
+            found, self.data = len(data) * 8, data
+        else:
+            raise ValueError(f"an array made of a {type(data).__name__}")
+        if found != count * self.dtype.itemsize or (self.dtype.hasobject and type(data) is not list):
+            raise ValueError(f"an array of shape {shape} and dtype {self.dtype} claimed for {found} bytes")
+        return self

@@ -1,0 +1,171 @@
+"""Source: wafer maps in some file, handed on in checked batches, so that no file need fit in memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, UNLABELLED, Die, check_map
+from wafer_tf.errors import InputError
+from wafer_tf.waferset import WaferSet
+
+BATCH_ROWS = 8192
+BATCH_CELLS = 1 << 25
+MAX_CELLS = 1 << 33
+"""Cells a file may declare in all; WM-811K has 1.9e9."""
+SPLITS = ("", "Training", "Test")
+
+_CODES = {name.casefold(): code for code, name in enumerate(CLASSES)} | {"": UNLABELLED}
+
+
+@dataclass(frozen=True)
+class Source(AbstractContextManager["Source"]):
+    """An open file of wafer maps.
+
+    Attributes:
+        path: the file or folder.
+        kind: its format, in words.
+        rows: number of wafers.
+        cells: cells of all maps together.
+        batches: gives the wafers in order, as checked WaferSets of at most about BATCH_ROWS maps or BATCH_CELLS cells.
+        resource: closed when the source is.
+    """
+
+    path: Path
+    kind: str
+    rows: int
+    cells: int
+    batches: Callable[[], Iterable[WaferSet]]
+    resource: AbstractContextManager[object] = field(default_factory=nullcontext)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.resource.__exit__(kind, error, trace)
+
+    def collect(self) -> WaferSet:
+        """Return all wafers as one set in memory."""
+        flat = np.empty(self.cells, np.uint8)
+        parts, done = [], 0
+        for batch in self.batches():
+            flat[done : done + len(batch.flat)] = batch.flat
+            done += len(batch.flat)
+            parts.append((batch.shapes, batch.lot, batch.wafer_index, batch.label, batch.official_split))
+        shapes, lot, wafer_index, label, split = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return WaferSet(flat, offsets_of(shapes), shapes, lot, wafer_index, label, split)
+
+
+def offsets_of(shapes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return (n + 1,) int64, where each map of (n, 2) `shapes` begins when they lie one after another."""
+    return np.concatenate([[0], np.cumsum(shapes.astype(np.int64).prod(axis=1))]).astype(np.int64)
+
+
+def tight(strings: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return the strings at the narrowest dtype that holds them, so that equal sets have equal dtypes."""
+    width = int(np.char.str_len(strings).max(initial=1))
+    return strings.astype(f"<U{max(width, 1)}", copy=False)
+
+
+def batch_edges(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut maps with these (n + 1,) offsets into ranges of BATCH_ROWS maps, or fewer where they are large."""
+    first, n = 0, len(offsets) - 1
+    while first < n:
+        full = int(np.searchsorted(offsets, offsets[first] + BATCH_CELLS, side="right")) - 1
+        last = max(first + 1, min(first + BATCH_ROWS, full, n))
+        yield first, last
+        first = last
+
+
+def check_shapes(shapes: NDArray[np.int64], where: str) -> None:
+    """Refuse any side outside MIN_SIDE..MAX_SIDE, and more than MAX_CELLS cells, before anything is allocated."""
+    if len(shapes) == 0:
+        raise InputError(f"{where}: no wafer in it; expected at least one.")
+    wrong = ((shapes < MIN_SIDE) | (shapes > MAX_SIDE)).any(axis=1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise bad_sides(f"{where} row {row}", shapes[row].tolist())
+    if int(shapes.prod(axis=1).sum()) > MAX_CELLS:
+        raise InputError(f"{where}: {shapes.prod(axis=1).sum()} cells in all; expected at most {MAX_CELLS}.")
+
+
+def bad_sides(name: str, shape: Iterable[int]) -> InputError:
+    """Return the error for a map of this declared shape (rows, cols)."""
+    sides = " x ".join(str(side) for side in shape)
+    return InputError(
+        f"map {name}: {sides} cells (rows x columns); expected two sides of {MIN_SIDE} to {MAX_SIDE}. "
+        "Crop the grid to the wafer, or merge dies of a larger one."
+    )
+
+
+def check_dies(
+    flat: NDArray[Any], shapes: NDArray[np.integer[Any]], where: str, *, first_row: int
+) -> NDArray[np.uint8]:
+    """Check many maps at once and return their cells as uint8.
+
+    Args:
+        flat: (cells,) whole numbers, the maps one after another.
+        shapes: (n, 2) rows and columns, already checked.
+        where: the file, for the error.
+        first_row: row number of the first map, for the error.
+
+    Raises:
+        InputError: of the first map that holds a value other than 0..2, or no die at all.
+    """
+    offsets = offsets_of(shapes)
+    if flat.dtype == np.uint8:
+        good = flat <= Die.FAIL
+    else:
+        good = (flat == Die.ABSENT) | (flat == Die.PASS) | (flat == Die.FAIL)
+    used = np.logical_or.reduceat(flat != 0, offsets[:-1])
+    if not (good.all() and used.all()):
+        row = int((~used).argmax()) if good.all() else int(np.searchsorted(offsets, (~good).argmax(), side="right") - 1)
+        check_map(flat[offsets[row] : offsets[row + 1]].reshape(shapes[row]), f"{where} row {first_row + row}")
+    return flat.astype(np.uint8, copy=False)
+
+
+def class_code(name: str, where: str) -> int:
+    """Return the index into CLASSES of a class name in any case, UNLABELLED for "".
+
+    Raises:
+        InputError: no class has that name.
+    """
+    code = _CODES.get(name.casefold())
+    if code is None:
+        raise InputError(f"{where}: unknown class {name!r}; expected one of {', '.join(CLASSES)}.")
+    return code
+
+
+def class_codes(names: NDArray[np.str_], where: str) -> NDArray[np.int8]:
+    """Return (n,) int8 class codes of (n,) names; the error names the first row that has an unknown one."""
+    known, places, inverse = np.unique(names, return_index=True, return_inverse=True)
+    by_row = sorted(zip(places.tolist(), known.tolist(), range(len(known)), strict=True))
+    codes = np.zeros(len(known), np.int8)
+    for row, name, k in by_row:
+        codes[k] = class_code(name, f"{where} row {row}")
+    return codes[inverse]
+
+
+def check_splits(names: NDArray[np.str_], where: str) -> NDArray[np.str_]:
+    """Return (n,) official split names unchanged, each "Training", "Test" or ""."""
+    wrong = ~np.isin(names, SPLITS)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(f"{where} row {row}: official split {str(names[row])!r}; expected Training, Test or nothing.")
+    return names
+
+
+def whole_numbers(values: NDArray[np.generic], where: str, *, column: str) -> NDArray[np.int32]:
+    """Return (n,) wafer indices as int32, 0 where they are unknown (NaN)."""
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{where}: {column} holds {values.dtype}; expected whole numbers.")
+    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=-1.0)
+    wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= 2**31)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(f"{where} row {row}: {column} {values[row]}; expected a whole number from 0 up.")
+    return numbers.astype(np.int32)

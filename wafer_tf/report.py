@@ -1,0 +1,246 @@
+"""The report of a run: what a yield engineer reads (text), what a program reads (JSON), and the figures."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.as_json import to_json
+from wafer_tf.dies import NONE
+from wafer_tf.findings import warnings_of
+from wafer_tf.run_folder import write_whole
+from wafer_tf.scores import NATURAL_COUNTS, Estimate, Scores
+from wafer_tf.waferset import WaferSet
+
+WIDTH = 100
+
+FACT_NAMES = {
+    "data_name": "data",
+    "data_path": "file",
+    "data_sha256": "SHA-256",
+    "part": "part scored",
+    "split_method": "split",
+    "split_sizes": "wafers per part",
+    "near_copies_leaked": "leaked by a lot split",
+    "seed": "seed",
+    "model": "model",
+    "input": "input",
+    "parameters": "parameters",
+    "class_weights": "class weights",
+    "epochs": "epochs",
+    "best_epoch": "best epoch",
+    "seconds": "training seconds",
+    "versions": "versions",
+    "command": "command",
+}
+"""Facts the report and the model card know, in the order shown; any further key is shown under its own name.
+
+`citations` (texts the data asks for) and `warnings` (further sentences) are shown apart. `near_copies_leaked` counts
+the test wafers that a plain lot split would have left with a near-copy in another part.
+"""
+
+
+def write_report(
+    folder: Path,
+    *,
+    facts: Mapping[str, Any],
+    scores: Scores,
+    controls: Mapping[str, Any],
+    wafers: WaferSet,
+    label: NDArray[np.integer[Any]],
+    prob: NDArray[np.floating[Any]],
+    history: Sequence[Mapping[str, float]] | None = None,
+) -> list[Path]:
+    """Write report.txt, report.json, model_card.md and figures/*.png into a run folder, each whole or not at all.
+
+    Args:
+        folder: an existing folder; files of these names are replaced.
+        facts: see FACT_NAMES; values JSON can hold.
+        scores: of `label` and `prob`.
+        controls: as `controls.controls` gives them; may be empty.
+        wafers: the n maps scored, in the order of label and prob.
+        label: (n,) index into CLASSES.
+        prob: (n, 9) rows sum to 1.
+        history: one row per epoch with epoch, loss, val_loss and what else was recorded; None draws no curves.
+
+    Returns:
+        The files written.
+    """
+    from wafer_tf.card import model_card
+    from wafer_tf.figures.scores import write_figures
+
+    record = {
+        "facts": dict(facts),
+        "scores": scores,
+        "controls": dict(controls),
+        "warnings": warnings_of(scores, facts=facts, controls=controls),
+    }
+    texts = {
+        "report.json": json.dumps(to_json(record), indent=1, allow_nan=False) + "\n",
+        "model_card.md": model_card(scores, facts=facts, controls=controls),
+        "report.txt": format_report(scores, facts=facts, controls=controls) + "\n",
+    }
+    (folder / "figures").mkdir(exist_ok=True)
+    written = write_figures(folder / "figures", scores=scores, wafers=wafers, label=label, prob=prob, history=history)
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    return [*written, *(folder / name for name in texts)]
+
+
+def format_report(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
+    """Return the whole report as text, at most 100 columns wide but for long paths and commands."""
+    warnings = warnings_of(scores, facts=facts, controls=controls)
+    sections = {
+        headline(scores, facts=facts): [],
+        "Per class": format_table(scores).splitlines(),
+        "At WM-811K's natural class mix, by re-weighting the rows of the confusion matrix": _natural(scores),
+        "Escapes (defect called none) and false alarms (none called a defect), as scored": _escapes(scores),
+        "Confusion: rows true, columns predicted, wafers": _confusion(scores),
+        "Controls: answers that look at no pattern": _controls(scores, controls),
+        "Warnings": [line for text in warnings for line in _bullet(text)] or ["none"],
+        "The run": format_facts(facts),
+        "How to read this": _bullet(
+            f"[low, high]: 95 % intervals, {scores.draws} draws of whole groups (wafers sharing a lot or being "
+            "near-copies) with replacement; of this test set only, not of another training run."
+        )
+        + _bullet("A class never predicted has no precision and F1 0; a class without wafers has no figure (-).")
+        + _bullet(
+            "Calibration error: 15 equal-width bins of the largest probability. Noise can only raise it, so its "
+            "interval leans upwards."
+        ),
+    }
+    return "\n\n".join(
+        "\n".join([title, *(f"  {line}".rstrip() for line in lines)]) for title, lines in sections.items()
+    )
+
+
+def headline(scores: Scores, *, facts: Mapping[str, Any]) -> str:
+    """Return one line: macro-F1, its interval, and what it was measured on."""
+    present = len(scores.classes) - len(scores.absent)
+    classes = f" over {present} of {len(scores.classes)} classes" if scores.absent else ""
+    wafers = f"{scores.wafers:,} wafers in {scores.groups:,} groups"
+    return f"macro-F1 {span(scores.macro_f1)}{classes}: {scored_on(facts)}, {wafers}"
+
+
+def scored_on(facts: Mapping[str, Any]) -> str:
+    """Return "test part of wm811k.npz, group split", or the data's name where no part of it was held out."""
+    data = str(facts.get("data_name", "unnamed data"))
+    if "split_method" not in facts:
+        return data
+    return f"{facts.get('part', 'test')} part of {data}, {facts['split_method']} split"
+
+
+def format_table(scores: Scores) -> str:
+    """Return the per-class table and the summary figures, 98 columns wide."""
+    header = f"{'precision':<20} {'recall':<20} {'F1':<20} {'AUC':>5} {'AP':>5}"
+    lines = [f"{'class':<9} {'wafers':>6} {'groups':>6} {header}"]
+    lines += [
+        f"{c.name:<9} {c.support:>6} {c.groups:>6} {span(c.precision):<20} {span(c.recall):<20} {span(c.f1):<20} "
+        f"{short(c.roc_auc):>5} {short(c.average_precision):>5}"
+        for c in scores.classes
+    ]
+    left = {
+        "macro-F1": scores.macro_f1,
+        "balanced accuracy": scores.balanced_accuracy,
+        "accuracy": scores.accuracy,
+        "top-2 accuracy": scores.top2_accuracy,
+    }
+    right = {
+        "escapes": scores.escape_rate,
+        "false alarms": scores.false_alarm_rate,
+        "log loss": scores.log_loss,
+        "calibration error": scores.ece,
+    }
+    lines += [""]
+    for (a, x), (b, y) in zip(left.items(), right.items(), strict=True):
+        lines.append(f"{a:<18} {span(x):<24} {b:<18} {span(y)}")
+    return "\n".join(lines)
+
+
+def format_facts(facts: Mapping[str, Any]) -> list[str]:
+    """Return one line per fact, known ones first and in order."""
+    apart = ("citations", "warnings")
+    keys = [key for key in FACT_NAMES if key in facts] + [k for k in facts if k not in FACT_NAMES and k not in apart]
+    return [f"{FACT_NAMES.get(key, key):<22} {_value(facts[key])}" for key in keys]
+
+
+def short(value: float) -> str:
+    """Return three decimals, "-" where undefined."""
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def span(estimate: Estimate) -> str:
+    """Return "0.912 [0.885, 0.930]", "0.912" without an interval, "-" where undefined."""
+    if np.isnan(estimate.low):
+        return short(estimate.value)
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _natural(scores: Scores) -> list[str]:
+    mix = scores.natural_mix
+    lines = [f"{'class':<9} {'weight':>7}  {'precision':<20} {'F1':<20}"]
+    for c, count, precision, f1 in zip(scores.classes, mix.counts, mix.precision, mix.f1, strict=True):
+        lines.append(f"{c.name:<9} {count:>7}  {span(precision):<20} {span(f1):<20}")
+    none = scores.classes[NONE].support
+    weights = f"Weights: the {sum(NATURAL_COUNTS):,} labelled maps of WM-811K. Recall is as above. "
+    if none:
+        weights += (
+            f"Each of the {none} wafers of none stands for {NATURAL_COUNTS[NONE] / none:,.0f}: read the intervals."
+        )
+    else:
+        weights += "No wafer here is labelled none, so this mix is of defects alone."
+    return [
+        *lines,
+        "",
+        f"{'macro-F1':<18} {span(mix.macro_f1):<24} {'escapes':<18} {span(mix.escape_rate)}",
+        f"{'accuracy':<18} {span(mix.accuracy):<24} {'false alarms':<18} {span(mix.false_alarm_rate)}",
+        "",
+        *textwrap.wrap(weights, WIDTH - 2),
+    ]
+
+
+def _escapes(scores: Scores) -> list[str]:
+    none = scores.classes[NONE]
+    defects = scores.wafers - none.support
+    escaped = sum(row[NONE] for c, row in enumerate(scores.confusion) if c != NONE)
+    alarms = none.support - scores.confusion[NONE][NONE]
+    lines = [
+        f"escapes            {span(scores.escape_rate):<22} {escaped} of {defects} defects",
+        f"false alarms       {span(scores.false_alarm_rate):<22} {alarms} of {none.support} none",
+    ]
+    for c, row in zip(scores.classes, scores.confusion, strict=True):
+        if c.support and c is not none:
+            lines.append(f"{c.name:<18} {span(c.escape_rate):<22} {row[NONE]} of {c.support} called none")
+    return lines
+
+
+def _confusion(scores: Scores) -> list[str]:
+    lines = [" " * 9 + "".join(f"{c.name:>9} " for c in scores.classes)]
+    for c, row in zip(scores.classes, scores.confusion, strict=True):
+        lines.append(f"{c.name:<9}" + "".join(f"{count or '.':>9} " for count in row))
+    return lines
+
+
+def _controls(scores: Scores, controls: Mapping[str, Any]) -> list[str]:
+    names = {"majority_class": "majority class", "map_size_only": "map size only"}
+    lines = [f"{'':<28} {'macro-F1':>8} {'accuracy':>9}"]
+    for key, found in controls.items():
+        name = f"{names.get(key, key)} ({found['says']})" if "says" in found else names.get(key, key)
+        lines.append(f"{name:<28} {short(found['macro_f1']):>8} {short(found['accuracy']):>9}")
+    return [*lines, f"{'this model':<28} {short(scores.macro_f1.value):>8} {short(scores.accuracy.value):>9}"]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}" if value >= 10_000 else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _bullet(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH - 2, initial_indent="- ", subsequent_indent="  ")

@@ -1,0 +1,121 @@
+"""A run folder: everything needed to repeat, judge, resume and use one training run.
+
+config.json      the whole configuration, the command and the versions
+split.npz        which wafer is in which part
+checkpoints/     the last epoch's model with its optimizer, the best weights, and state.json naming both
+history.csv      one row per epoch; tensorboard/ holds the same for TensorBoard
+model.keras      the best model, float32 weights, no optimizer
+decision.json    class bias and temperature
+logits.npz       logits of the validation and the test part
+report.txt, report.json, model_card.md, figures/
+DONE             written last: without it the run is not finished
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.decision import Decision
+from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.pipeline import evaluation_batches
+from wafer_tf.waferset import WaferSet
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and contents of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make a new run folder; refuse one that is already there."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            hint = f"--resume {path} goes on with it" if (path / "config.json").is_file() else "choose another --out"
+            raise UsageError(f"run folder {path}: already exists and is not empty; {hint}. Nothing was changed.")
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path, *, finished: bool = True) -> "RunFolder":
+        """Open an existing run folder; with `finished`, only one whose run is done."""
+        if not (path / "config.json").is_file():
+            raise ModelError(f"run folder {path}: no config.json there; expected a folder that training.fit made.")
+        if finished and not (path / "DONE").is_file():
+            raise ModelError(
+                f"run folder {path}: the run has not finished (no DONE marker). "
+                f"Finish it with: python -m training.fit --resume {path}"
+            )
+        return cls(path)
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has finished."""
+        return (self.path / "DONE").is_file()
+
+    def read_json(self, name: str) -> Any:
+        """Return the contents of a JSON file of the folder."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(f"run folder {self.path}: {name} is missing.") from None
+        except ValueError as error:
+            raise ModelError(f"run folder {self.path}: {name} is not valid JSON ({error}).") from None
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        write_whole(self.path / name, json.dumps(data, indent=2) + "\n")
+
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write an npz file of the folder, whole or not at all."""
+        partial = self.path / f".{name}.partial"
+        try:
+            with partial.open("wb") as out:
+                np.savez_compressed(out, allow_pickle=False, **arrays)
+            partial.replace(self.path / name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def decision(self) -> Decision:
+        """Return the class bias and temperature fitted on validation."""
+        return Decision.from_json(self.read_json("decision.json"))
+
+    def model(self) -> "keras.Model":
+        """Load model.keras, without an optimizer."""
+        import keras
+
+        try:
+            return keras.saving.load_model(self.path / "model.keras", compile=False)
+        except (ValueError, OSError, KeyError) as error:
+            raise ModelError(f"run folder {self.path}: model.keras cannot be loaded ({error}).") from error
+
+
+def predict_logits(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> NDArray[np.float32]:
+    """Return (n, 9) float32 logits of every map, in order."""
+    batches = evaluation_batches(wafers, size=model.input_shape[1])
+    with redirect_stdout(sys.stderr):
+        return np.asarray(model.predict(batches, verbose=1 if progress else 0), np.float32)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all, even after a crash."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,346 @@
+"""Train, validation and test parts that share no lot and no near-copy, and the file they are kept in."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.dies import CLASSES
+from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.groups import join_identical, join_lots_and_copies, number_lots
+from wafer_tf.near_copies import MAX_DISTANCE, find_near_copies
+from wafer_tf.waferset import WaferSet
+
+Method = Literal["group", "official", "random"]
+METHODS: tuple[str, ...] = get_args(Method)
+PARTS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+UNUSED = -1
+FRACTIONS = (0.70, 0.15, 0.15)
+
+LARGE_SHARE = 0.10
+"""A group with more than this share of the wafers is worth a warning."""
+
+
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy, zipfile and json raise on a damaged npz; found by changing every byte of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which part every wafer of a set belongs to.
+
+    Attributes:
+        part: (n,) int8, 0 train, 1 validation, 2 test, -1 unused (no label, or no official side where that is asked).
+        group: (n,) int64, wafers that stay together share a number, from 0 in order of first appearance; -1 unused.
+            `group`: joined by lot or near-copy. `official`: the same, near-copies within an official side alone.
+            `random`: byte-identical maps.
+        method: how it was made.
+        seed: of the assignment.
+        fractions: of train, validation and test as asked for (`official` uses the ratio of the first two).
+        wafers_sha256: content hash of the set it belongs to.
+        stats: what `make_split` found; JSON values alone.
+    """
+
+    part: NDArray[np.int8]
+    group: NDArray[np.int64]
+    method: Method
+    seed: int
+    fractions: tuple[float, float, float]
+    wafers_sha256: str
+    stats: dict[str, Any]
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """Indices of the training part."""
+        return np.flatnonzero(self.part == TRAIN)
+
+    @property
+    def validation(self) -> NDArray[np.int64]:
+        """Indices of the validation part."""
+        return np.flatnonzero(self.part == VALIDATION)
+
+    @property
+    def test(self) -> NDArray[np.int64]:
+        """Indices of the test part."""
+        return np.flatnonzero(self.part == TEST)
+
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write the split as an npz (no pickles): the same split gives the same bytes.
+
+        Raises:
+            UsageError: `path` exists and `overwrite` is not set.
+        """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path}: exists; a split is not overwritten unasked. Choose another path.")
+        facts = {k: v for k, v in asdict(self).items() if k not in ("part", "group")} | {"classes": CLASSES}
+        text = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, part=self.part, group=self.group, facts=text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path, wafers: WaferSet) -> "Split":
+        """Read a split for the set it was made from.
+
+        Raises:
+            ModelError: no split file, a damaged one, one of another set of wafers, or one whose groups cross parts.
+        """
+        path = Path(path)
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+                part, group = archive["part"], archive["group"]
+                facts = json.loads(archive["facts"].tobytes())
+            classes = tuple(facts.pop("classes"))
+            facts["fractions"] = tuple(facts["fractions"])
+            split = cls(part=part, group=group, **facts)
+        except FileNotFoundError:
+            raise ModelError(f"{path}: no such file; expected the split of a training run.") from None
+        except _UNREADABLE as why:
+            raise ModelError(
+                f"{path}: not a whole split file ({why}). Train again, or restore the run folder."
+            ) from why
+        if classes != CLASSES:
+            raise ModelError(f"{path}: made for the classes {', '.join(classes)}; expected {', '.join(CLASSES)}.")
+        received = content_hash(wafers)
+        if split.wafers_sha256 != received or not part.shape == group.shape == (len(wafers),):
+            raise ModelError(
+                f"{path}: belongs to another set of wafers ({len(part)} maps, SHA-256 {split.wafers_sha256[:12]}...); "
+                f"received {len(wafers)} maps, {received[:12]}.... Pass the data the run was trained on."
+            )
+        check_disjoint(split)
+        return split
+
+
+def make_split(
+    wafers: WaferSet,
+    *,
+    method: Method = "group",
+    seed: int = 0,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    progress: bool = False,
+) -> Split:
+    """Divide the labelled wafers of a set into train, validation and test.
+
+    Args:
+        wafers: the set; wafers without a label stay unused.
+        method: `group` keeps lots and near-copies on one side, each class as near its share as that allows; `official`
+            keeps WM-811K's Test side as test, carves validation out of Training by groups, and counts near-copies
+            across the sides; `random` deals out single wafers, keeping but byte-identical maps together.
+        seed: the same set, method, seed and fractions give the same split.
+        fractions: of train, validation and test, each above 0, together 1.
+        progress: show a bar on stderr while near-copies are searched.
+
+    Raises:
+        UsageError: an unknown method, or fractions that are no division.
+        InputError: no labels, a single class, or no (or a lot-crossing) official split where that is asked for.
+    """
+    _check_arguments(wafers, method, fractions)
+    used, side = wafers.labelled, np.zeros(len(wafers), np.int8)
+    if method == "official":
+        used = used[np.isin(wafers.official_split[used], ("Training", "Test"))]
+        side[wafers.official_split == "Test"] = 1
+    label, side = wafers.label[used], side[used]
+    lots = number_lots(wafers.lot[used])
+    pairs = find_near_copies(wafers, used, progress=progress)
+    if method == "random":
+        joined, left_apart = join_identical(wafers, used)
+    else:
+        joined, left_apart = join_lots_and_copies(wafers, used, pairs, side=side)
+
+    dealt = np.full(len(used), TEST, np.int8)
+    kept = side == 0
+    shares = fractions if method != "official" else (fractions[TRAIN], fractions[VALIDATION])
+    dealt[kept] = _assign(label[kept], joined[kept], shares, seed)
+    part, group = np.full(len(wafers), UNUSED, np.int8), np.full(len(wafers), -1, np.int64)
+    part[used], group[used] = dealt, joined
+
+    a, b = np.searchsorted(used, [pairs.first, pairs.second])
+
+    def leaked(dealt: NDArray[np.int8]) -> int:
+        """Count the test wafers with a near-copy in train or validation."""
+        in_test = np.stack([dealt[a] == TEST, dealt[b] == TEST])
+        return len(np.unique(np.stack([a, b])[in_test & ~in_test[::-1]]))
+
+    counts = np.stack([np.bincount(label[dealt == p], minlength=len(CLASSES)) for p in range(3)])
+    largest = int(np.bincount(joined).max())
+    stats: dict[str, Any] = {
+        "wafers": len(used),
+        "lots": len(np.unique(lots)),
+        "n_groups": int(joined.max()) + 1,
+        "largest_group": largest,
+        "max_distance": MAX_DISTANCE,
+        "near_copy_pairs": len(pairs),
+        "near_copy_pairs_across_lots": int((lots[a] != lots[b]).sum()),
+        "near_copy_pairs_across_parts": int((dealt[a] != dealt[b]).sum()),
+        "bare_copies_left_apart": left_apart,
+        "leaked": {
+            "this": leaked(dealt),
+            "lot": leaked(_assign(label, lots, fractions, seed)),
+            "random": leaked(_assign(label, np.arange(len(used)), fractions, seed)),
+        },
+        "class_counts": {name: dict(zip(CLASSES, counts[p].tolist(), strict=True)) for p, name in enumerate(PARTS)},
+        "warnings": _warnings(label, joined, counts, largest=largest, left_apart=left_apart),
+    }
+    split = Split(part, group, method, seed, fractions, content_hash(wafers), stats)
+    check_disjoint(split)
+    return split
+
+
+def check_disjoint(split: Split) -> None:
+    """Check that every used wafer is in one part and that no group crosses parts.
+
+    That is: for `group`, no lot and no near-copy in two parts; for `official`, no lot in two parts and no near-copy in
+    both train and validation; for `random`, no byte-identical maps in two parts.
+
+    Raises:
+        ModelError: naming the first two wafers that break it.
+    """
+    used = np.flatnonzero(split.part != UNUSED)
+    part, group = split.part[used], split.group[used]
+    if len(split.part) != len(split.group) or not np.isin(part, range(3)).all() or (group < 0).any():
+        raise ModelError("split: a wafer in a part other than 0, 1, 2 or without a group. Make the split again.")
+    order = np.argsort(group, kind="stable")
+    wrong = np.flatnonzero((np.diff(group[order]) == 0) & (np.diff(part[order]) != 0))
+    if len(wrong):
+        a, b = used[order[wrong[0]]], used[order[wrong[0] + 1]]
+        raise ModelError(
+            f"split: wafers {a} and {b} of group {split.group[a]} are in {PARTS[split.part[a]]} and "
+            f"{PARTS[split.part[b]]}; expected every group in one part. Make the split again."
+        )
+
+
+def content_hash(wafers: WaferSet) -> str:
+    """Return the SHA-256 of maps, shapes, labels and lots: equal for the same wafers whatever file they came from."""
+    digest = hashlib.sha256(f"{len(wafers)} wafers\n".encode())
+    for column, dtype in ((wafers.flat, "u1"), (wafers.shapes, "<i4"), (wafers.label, "i1")):
+        digest.update(np.ascontiguousarray(column, dtype=dtype).data)
+    digest.update("\0".join(wafers.lot.tolist()).encode())
+    return digest.hexdigest()
+
+
+def _assign(label: NDArray[np.int8], group: NDArray[np.int64], shares: Sequence[float], seed: int) -> NDArray[np.int8]:
+    """Deal whole groups out to parts so that every class comes near its share of each.
+
+    A class with few groups first gives one each to train, test and validation, in that order, as far as they reach.
+    Then, the large groups first, each goes where the sum over classes and parts of (count - target)^2 / target grows
+    least (for one class that is Sainte-Lague's rule); the seed orders groups of like size.
+
+    Args:
+        label: (m,) class of each wafer.
+        group: (m,) group of each wafer.
+        shares: of train, validation and, where there are three, test.
+        seed: of the order.
+
+    Returns:
+        (m,) int8, part of each wafer.
+    """
+    _, member = np.unique(group, return_inverse=True)
+    counts = np.bincount(member * len(CLASSES) + label, minlength=(member.max() + 1) * len(CLASSES))
+    counts = counts.reshape(-1, len(CLASSES)).astype(np.float64)
+    target = np.outer(np.asarray(shares) / sum(shares), counts.sum(axis=0))
+    weight = 1 / np.maximum(target, 1e-9)
+    have = np.zeros_like(target)
+    part = np.full(len(counts), UNUSED, np.int8)
+    order = np.random.default_rng(seed).permutation(len(counts))
+
+    groups_of = (counts > 0).sum(axis=0)
+    for c in np.argsort(groups_of, kind="stable"):
+        if groups_of[c] * min(shares) >= 5:
+            break
+        mine = order[counts[order, c] > 0]
+        mine = mine[np.argsort(-counts[mine, c], kind="stable")]
+        for p in (TRAIN, TEST, VALIDATION) if len(shares) == 3 else (TRAIN, VALIDATION):
+            free = mine[part[mine] == UNUSED]
+            if have[p, c] == 0 and len(free):
+                chosen = free[0] if p == TRAIN else free[-1]
+                part[chosen] = p
+                have[p] += counts[chosen]
+
+    order = order[np.argsort(-np.floor(np.log2(counts.sum(axis=1)[order])), kind="stable")]
+    for g in order[part[order] == UNUSED]:
+        growth = (2 * (have - target) + counts[g]) * counts[g] * weight
+        part[g] = growth.sum(axis=1).argmin()
+        have[part[g]] += counts[g]
+    return part[member]
+
+
+def _warnings(
+    label: NDArray[np.int8],
+    group: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    *,
+    largest: int,
+    left_apart: int,
+) -> list[str]:
+    found = []
+    for c in np.flatnonzero(counts.sum(axis=0)):
+        without = [PARTS[p] for p in range(3) if counts[p, c] == 0]
+        if without:
+            n, k = int(counts[:, c].sum()), len(np.unique(group[label == c]))
+            found.append(
+                f"class {CLASSES[c]}: {n} wafer{'s' * (n > 1)} in {k} group{'s' * (k > 1)}, none in "
+                f"{' and '.join(without)}; its score there is undefined."
+            )
+    if largest > LARGE_SHARE * len(label):
+        found.append(
+            f"the largest group holds {largest} of {len(label)} wafers and stays on one side: "
+            "its lots are joined by near-copies, or many wafers share one lot."
+        )
+    if left_apart:
+        found.append(f"{left_apart} equal maps with hardly any failing or passing die are left on both sides.")
+    return found
+
+
+def _check_arguments(wafers: WaferSet, method: str, fractions: tuple[float, float, float]) -> None:
+    if method not in METHODS:
+        raise UsageError(f"split method {method!r}; expected one of {', '.join(METHODS)}.")
+    if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
+        raise UsageError(
+            f"split fractions {fractions}; expected train, validation and test, each above 0, together 1, "
+            "for example 0.70 0.15 0.15."
+        )
+    present = np.flatnonzero(wafers.class_counts())
+    if len(present) == 0:
+        raise InputError(f"wafer set: none of its {len(wafers)} maps has a label; training needs labelled maps.")
+    if len(present) == 1:
+        raise InputError(
+            f"wafer set: all {len(wafers.labelled)} labelled maps are {CLASSES[present[0]]}; expected at least two "
+            "classes. Add maps of another class."
+        )
+    if method == "official":
+        _check_official(wafers)
+
+
+def _check_official(wafers: WaferSet) -> None:
+    official, lot = wafers.official_split[wafers.labelled], wafers.lot[wafers.labelled]
+    remedy = "Split by groups instead: --split group."
+    training, test = int((official == "Training").sum()), int((official == "Test").sum())
+    if not training or not test:
+        raise InputError(
+            f"wafer set: {training} labelled maps of the official Training side and {test} of Test; "
+            f"the official split needs both. {remedy}"
+        )
+    both = np.intersect1d(lot[official == "Training"], lot[official == "Test"])
+    both = both[both != ""]
+    if len(both):
+        raise InputError(f"wafer set: lot {both[0]} is on both official sides; expected each lot on one. {remedy}")

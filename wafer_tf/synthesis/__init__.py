@@ -1,0 +1,109 @@
+"""Synthetic wafer maps of all nine classes, with the mask of the pattern as ground truth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.dies import CLASSES, Die
+from wafer_tf.errors import InputError, UsageError
+from wafer_tf.synthesis.fields import sites
+from wafer_tf.synthesis.grids import PRODUCTS, Grid, product_grid, user_grids
+from wafer_tf.synthesis.patterns import PATTERNS, draw
+from wafer_tf.synthesis.yield_loss import RATES, background
+from wafer_tf.waferset import WaferSet
+
+MASK_SHARE = 1 / 3
+"""A die belongs to the pattern where its chance to fail by it is at least this share of its highest chance."""
+
+SITES_SHARE = 0.08
+"""Share of the maps with a pattern where the probe card's sites see it differently, which draws it in stripes."""
+
+__all__ = ["Synthetic", "synthesize"]
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic:
+    """Synthetic maps and where their patterns lie.
+
+    Attributes:
+        wafers: the labelled maps, class after class; every map is a lot of its own.
+        mask_flat: (cells,) bool, in the layout of wafers.flat: dies that the pattern makes likelier to fail. No die for
+            "none"; every die for Near-full and Random.
+    """
+
+    wafers: WaferSet
+    mask_flat: NDArray[np.bool_]
+
+    def mask(self, i: int) -> NDArray[np.bool_]:
+        """Return the pattern of map i, (rows, cols) bool: a view, not a copy."""
+        first, last = self.wafers.offsets[i : i + 2]
+        rows, cols = self.wafers.shapes[i]
+        return self.mask_flat[first:last].reshape(rows, cols)
+
+
+def synthesize(
+    counts: Mapping[str, int] | int, *, seed: int, grids: Sequence[NDArray[np.uint8]] | None = None
+) -> Synthetic:
+    """Draw synthetic wafer maps.
+
+    Args:
+        counts: maps per class name, or one number for each of the nine classes.
+        seed: 0 or more. Map k of a class depends on the seed, the class, k and `grids` alone.
+        grids: (rows, cols) maps or masks whose dies (cells other than 0) to use, drawn as often as they occur here;
+            left out, round grids of an imaginary fab's products.
+
+    Returns:
+        The maps in the order of CLASSES and their masks.
+
+    Raises:
+        UsageError: an unknown class, a negative count or seed.
+        InputError: `grids` without a grid, or one that is no map.
+    """
+    wanted = dict.fromkeys(CLASSES, counts) if isinstance(counts, int) else dict(counts)
+    for name, n in wanted.items():
+        if name not in CLASSES:
+            raise UsageError(f"synthetic maps: unknown class {name!r}; expected one of {', '.join(CLASSES)}.")
+        if n < 0:
+            raise UsageError(f"synthetic maps: {n} of class {name}; expected 0 or more.")
+    if seed < 0:
+        raise UsageError(f"synthetic maps: seed {seed}; expected 0 or more.")
+    own = None if grids is None else user_grids(grids)
+    if own is not None and not own:
+        raise InputError("synthetic maps: no die grid given; expected at least one map to take the dies from.")
+    names = [(name, k) for name in CLASSES for k in range(wanted.get(name, 0))]
+    drawn = [_draw_map(name, k, seed=seed, own=own) for name, k in names]
+    wafers = WaferSet.from_maps(
+        [grid for grid, _ in drawn],
+        label=[CLASSES.index(name) for name, _ in names],
+        lot=[f"synthetic-{name}-{k:06d}" for name, k in names],
+        wafer_index=np.ones(len(names), np.int32),
+    )
+    masks = [mask.ravel() for _, mask in drawn]
+    return Synthetic(wafers, np.concatenate(masks) if masks else np.zeros(0, bool))
+
+
+def _draw_map(
+    name: str, k: int, *, seed: int, own: Sequence[Grid] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    rng = np.random.default_rng((seed, CLASSES.index(name), k))
+    grid = own[int(rng.integers(len(own)))] if own is not None else _product(seed, int(rng.integers(PRODUCTS)))
+    if name == "none":
+        pattern, mask = np.zeros_like(grid.radius), np.zeros_like(grid.present)
+    else:
+        pattern = PATTERNS[name](grid, rng, draw(rng, name)) * grid.present
+        mask = pattern > MASK_SHARE * pattern.max() if name in RATES else grid.present
+        if rng.random() < SITES_SHARE:
+            pattern *= sites(grid, rng)
+    if name in RATES:
+        rate, rim_rate = RATES[name]
+        pattern = 1 - (1 - background(grid, rng, rate=rate, rim_rate=rim_rate)) * (1 - pattern)
+    fails = rng.random(pattern.shape, dtype=np.float32) < pattern
+    return (fails.view(np.uint8) + np.uint8(Die.PASS)) * grid.present, mask
+
+
+@lru_cache(maxsize=2 * PRODUCTS)
+def _product(seed: int, number: int) -> Grid:
+    return product_grid(np.random.default_rng((seed, len(CLASSES), number)))

@@ -1,0 +1,43 @@
+"""Yield loss without a pattern: what a `none` wafer shows, and what lies behind every pattern."""
+
+import math
+
+import numpy as np
+
+from wafer_tf.synthesis.fields import Field, waves
+from wafer_tf.synthesis.grids import Grid
+
+RATES = {
+    "Center": (0.055, 0.14),
+    "Donut": (0.055, 0.2),
+    "Edge-Loc": (0.085, 0.3),
+    "Edge-Ring": (0.045, 0.2),
+    "Loc": (0.05, 0.2),
+    "Scratch": (0.045, 0.19),
+    "none": (0.042, 0.2),
+}
+"""By class, on a wafer of 40 x 40 cells: median failing share between edge and centre, and of the outermost dies."""
+
+
+def background(grid: Grid, rng: np.random.Generator, *, rate: float, rim_rate: float) -> Field:
+    """Return (rows, cols) chances that a die fails with no pattern there.
+
+    The rate differs from wafer to wafer (log-normal), falls with the number of dies, drifts smoothly over the wafer,
+    and is higher at the very centre and on the outermost dies.
+
+    Args:
+        grid: the wafer's dies.
+        rng: source of randomness.
+        rate: median failing share between edge and centre of a wafer of 40 x 40 cells, 0..1.
+        rim_rate: the same of the outermost dies.
+    """
+    wafer, middle, spot, edge, rim, right, down = rng.standard_normal(7).tolist()
+    level = (20 * grid.pitch) ** 1.4 * math.exp(0.6 * wafer)
+    drift = waves(grid, rng, strength=0.4 * rng.random(), scale=3.0)
+    drift += (0.2 + 0.5 * middle) * (0.5 - grid.radius)
+    drift += (1.2 + 0.7 * spot) * grid.at_centre + (0.3 + 0.5 * edge) * grid.at_edge
+    chance = min(level, 3.5) * rate * np.exp(drift)
+    at_rim = min(rim_rate * level**0.5 * math.exp(0.4 * rim), 0.6)
+    chance += grid.rim * (at_rim * (1 + 0.25 * right * grid.x + 0.25 * down * grid.y[:, None]))
+    limited: Field = np.minimum(chance, 0.7)
+    return limited
