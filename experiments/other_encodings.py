@@ -1,6 +1,6 @@
 """Run training.fit with an encoding that was weighed against `wafer_tf.encoding` and lost.
 
-    python experiments/other_encodings.py nearest --data MAPS ...
+    python -m experiments.other_encodings nearest --data MAPS ...
 
 nearest: every plane by nearest neighbour, as most published pipelines resize. area: no `peak` plane.
 """

@@ -1,6 +1,6 @@
 """Run named trials of training.fit over seeds, one core each, and keep their validation scores in one JSON file.
 
-    python experiments/sweep.py size-48 size-32 --data MAPS --runs FOLDER --jobs 2
+    python -m experiments.sweep size-48 size-32 --data MAPS --runs FOLDER --jobs 2
 
 A trial already in the results file is not run again. Every trial is judged on its run's validation part alone.
 """
@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +31,7 @@ TRIALS: dict[str, list[str]] = {
     "synthetic-400": ["--synthetic", "400"],
     "width-8": ["--width", "8"],
     "width-32": ["--width", "32"],
+    "width-32-imagenet-stem": ["--width", "32", "--stem", "imagenet"],
     "width-64-imagenet-stem": ["--width", "64", "--stem", "imagenet"],
     "baseline": ["--model", "baseline"],
 }
@@ -46,10 +46,9 @@ def trial(name: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
     if (run / "config.json").exists():
         command = ["--resume", str(run)]
     if name.startswith("encoder-"):
-        program = [str(Path(__file__).with_name("other_encodings.py")), name.removeprefix("encoder-")]
+        program = ["-m", "experiments.other_encodings", name.removeprefix("encoder-")]
     else:
         program = ["-m", "training.fit"]
-    started = time.monotonic()
     if not (run / "DONE").exists():
         limits = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
         with run.with_suffix(".log").open("a") as log:
@@ -60,7 +59,7 @@ def trial(name: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
     return {
         "trial": name, "seed": seed, "flags": " ".join(flags), "validation_macro_f1": macro,
         "low": low, "high": high, "best_epoch": facts["best_epoch"], "parameters": facts["parameters"],
-        "train_seconds": round(time.monotonic() - started),
+        "train_seconds": facts["seconds"],
     }  # fmt: skip
 
 

@@ -14,12 +14,12 @@ def _sharp(n: int, sure: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_an_overconfident_model_gets_the_temperature_that_undoes_it() -> None:
-    logits, label = _sharp(20000, 3.0)
-    assert fit_decision(logits, label, np.arange(len(label))).temperature == pytest.approx(3.0, rel=0.05)
+    logits, label = _sharp(4000, 3.0)
+    assert fit_decision(logits, label, np.arange(len(label))).temperature == pytest.approx(3.0, rel=0.1)
 
 
 def test_a_shifted_class_is_shifted_back() -> None:
-    logits, label = _sharp(5000, 1.0)
+    logits, label = _sharp(2000, 1.0)
     shifted = logits.copy()
     shifted[:, 4] -= 1.2
     decision = fit_decision(shifted, label, np.arange(len(label)))

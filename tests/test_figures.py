@@ -94,9 +94,9 @@ def test_training_curves_draw_what_there_is():
 
 
 def test_confusion_cells_show_share_of_the_row_and_wafers():
-    label, answer = np.repeat([0, NONE], [4, 500]), np.concatenate([[0, 0, 0, NONE], np.full(499, NONE), [0]])
+    label, answer = np.repeat([0, NONE], [4, 500]), np.concatenate([[0, 0, NONE, NONE], np.full(499, NONE), [0]])
     found = texts(confusion_matrix(score(label, certain(answer), draws=0)).axes[0])
-    assert found[:8] == ["0.75", "3", "0.25", "1", "<0.01", "1", "1.00", "499"]
+    assert found[:8] == ["0.50", "2", "0.50", "2", "<0.01", "1", "1.00", "499"]
     assert found[8:] == ["no wafers of this class"] * 7
 
 

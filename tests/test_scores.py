@@ -210,6 +210,12 @@ def test_interval_of_accuracy_is_the_binomial_one():
     assert (found.low, found.high) == pytest.approx((0.75 - half, 0.75 + half), abs=0.006)
 
 
+def test_every_group_is_drawn():
+    label = np.zeros(4, int)
+    found = score(label, certain(label, [0, 0, 1, 1]), group=[7, 7, 9, 9]).accuracy
+    assert (found.value, found.low, found.high) == (0.5, 0, 1)
+
+
 def test_copies_in_one_group_do_not_narrow_the_interval():
     label, prob, _ = answers(200, seed=1)
     once = score(label, prob, group=np.arange(200))
@@ -328,6 +334,13 @@ def test_size_control_finds_a_shape_shortcut_and_nothing_where_there_is_none():
     half = np.arange(300) < 150
     assert controls(tied.select(half), tied.select(~half))["map_size_only"]["macro_f1"] == 1
     assert controls(free.select(half), free.select(~half))["map_size_only"]["macro_f1"] < 0.5
+
+
+def test_size_control_answers_what_is_most_frequent_at_a_size():
+    sides = np.repeat(np.arange(10, 20), 10)
+    train = wafers_of(np.tile([0, *[NONE] * 9], 10), sides)
+    test = wafers_of(np.full(10, NONE), np.arange(10, 20))
+    assert controls(train, test)["map_size_only"]["accuracy"] == 1
 
 
 def test_majority_control_is_the_training_majority_by_hand():

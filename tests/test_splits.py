@@ -170,6 +170,21 @@ def test_a_class_of_few_wafers_goes_to_train_first_then_test_then_validation(n: 
         assert split.stats["warnings"][0].startswith("class Scratch: 1 wafer in 1 group, none in validation and test")
 
 
+def test_of_two_lots_of_a_class_train_gets_the_larger() -> None:
+    label = np.array([7] * 6 + [8] * 60)
+    lot = ["large"] * 5 + ["small"] + [f"lot{k}" for k in range(60)]
+    for seed in range(5):
+        split = make_split(WaferSet.from_maps([_map(k) for k in range(66)], label=label, lot=lot), seed=seed)
+        assert split.part[:6].tolist() == [0, 0, 0, 0, 0, 2]
+
+
+def test_lots_nearly_as_large_as_a_part_are_dealt_out_in_proportion() -> None:
+    lot = [f"lot{k // 10}" for k in range(100)]
+    split = make_split(WaferSet.from_maps([_map(k) for k in range(100)], label=np.arange(100) % 2, lot=lot))
+    assert len(split.train) == 70
+    assert sorted([len(split.validation), len(split.test)]) == [10, 20]
+
+
 def test_one_lot_holding_most_wafers_is_warned_of() -> None:
     lot = ["big"] * 60 + [f"lot{k}" for k in range(40)]
     split = make_split(WaferSet.from_maps([_map(k) for k in range(100)], label=np.arange(100) % 2, lot=lot))

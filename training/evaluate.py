@@ -53,7 +53,7 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
     from wafer_tf.report import format_table, write_report
     from wafer_tf.run_folder import RunFolder, predict_logits
     from wafer_tf.scores import score
-    from wafer_tf.splits import Split, content_hash
+    from wafer_tf.splits import Split
 
     run = RunFolder.open(path)
     target = out or path / "evaluations" / (data.stem if data else "test")
@@ -68,17 +68,17 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
     if data is None:
         wafers = load_data(config)
         split = Split.load(path / "split.npz", wafers)
-        group, wafers = split.group[split.test], wafers.select(split.test)
-        facts |= data_facts(config.data, split.wafers_sha256) | {
+        facts |= data_facts(config.data, wafers) | {
             "part": "test", "split_method": split.method, "near_copies_leaked": split.stats["leaked"]["lot"],
         }  # fmt: skip
+        group, wafers = split.group[split.test], wafers.select(split.test)
     else:
         wafers = read(data, progress=True)
         wafers = wafers.select(wafers.labelled)
         if not len(wafers):
             raise InputError(f"{data}: no labelled wafer; expected labels to score against.")
         group = number_lots(wafers.lot)
-        facts |= data_facts(str(data), content_hash(wafers)) | {"part": "every labelled map"}
+        facts |= data_facts(str(data), wafers) | {"part": "every labelled map"}
         with np.load(path / "seen.npz") as archive:
             copies = count_known(wafers, archive["fingerprints"])
         if copies:

@@ -6,6 +6,7 @@ a built-in set of synthetic maps.
 
 import argparse
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -105,7 +106,14 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     run = RunFolder.create(out)
     command = shlex.join(["python", "-m", "training.fit", *argv])
     run.write_json("config.json", {"config": config.to_json(), "command": command})
-    execute(config, run)
+    try:
+        execute(config, run)
+    except BaseException as stop:
+        if not (run.path / "split.npz").exists():  # nothing worth keeping yet: leave no folder in the way
+            shutil.rmtree(run.path)
+        elif isinstance(stop, KeyboardInterrupt):
+            print(f"stopped; go on with: python -m training.fit --resume {run.path}", file=sys.stderr)
+        raise
     return None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from training.config import FitConfig, class_weights
 from training.runtime import prepare, versions
 from training.train import train
+from wafer_tf.card import WM811K_CITATIONS
 from wafer_tf.controls import controls
 from wafer_tf.decision import fit_decision
 from wafer_tf.dies import CLASSES
@@ -19,7 +20,7 @@ from wafer_tf.readers import read
 from wafer_tf.report import format_table, write_report
 from wafer_tf.run_folder import RunFolder, predict_logits, write_whole
 from wafer_tf.scores import score
-from wafer_tf.splits import Split, make_split
+from wafer_tf.splits import Split, content_hash, make_split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 
@@ -64,7 +65,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     write_report(
         run.path,
         facts={
-            **data_facts(config.data, split.wafers_sha256),
+            **data_facts(config.data, wafers),
             "part": "test",
             "split_method": split.method,
             "split_sizes": {"train": len(split.train), "validation": len(validation), "test": len(test)},
@@ -124,10 +125,13 @@ def fill_classes(training: WaferSet, wanted: int, *, seed: int) -> WaferSet:
     return WaferSet.concatenate([training, made.wafers])
 
 
-def data_facts(data: str | None, sha256: str) -> dict[str, Any]:
-    """Return what a report says of the data."""
-    name = BUILTIN if data is None else Path(data).name
-    return {"data_name": name, "data_path": data or "none", "data_sha256": sha256}
+def data_facts(data: str | None, wafers: WaferSet) -> dict[str, Any]:
+    """Return what a report says of the data; maps with an official split are taken for WM-811K's."""
+    facts: dict[str, Any] = {"data_name": BUILTIN if data is None else Path(data).name, "data_path": data or "none"}
+    facts["data_sha256"] = content_hash(wafers)
+    if (wafers.official_split != "").any():
+        facts["citations"] = list(WM811K_CITATIONS)
+    return facts
 
 
 def _split(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:

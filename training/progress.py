@@ -28,6 +28,7 @@ class MacroF1(keras.metrics.F1Score):  # type: ignore[misc]  # keras has no type
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     """After each epoch: checkpoint, best weights, history.csv, TensorBoard; stop after `patience` epochs of no gain.
 
+    Besides model and optimizer the state of every random generator of the graph is kept: a .keras file leaves it out.
     state.json is replaced last and names the files that belong to it. All that early stopping needs is the history in
     it, so a resumed run stops where an uninterrupted one would.
     """
@@ -36,7 +37,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.folder = run.path / "checkpoints"
         self.patience = patience
-        self.state: dict[str, Any] = {"history": [], "last": None, "best": None}
+        self.state: dict[str, Any] = {"history": [], "last": None, "best": None, "random": []}
         if (self.folder / "state.json").is_file():
             self.state = run.read_json("checkpoints/state.json")
         self.run_folder = run
@@ -62,9 +63,12 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         """Load the last epoch's model with its optimizer."""
         path = self.folder / self.state["last"]
         try:
-            return keras.saving.load_model(path)
+            model = keras.saving.load_model(path)
         except (ValueError, OSError) as error:
             raise ModelError(f"checkpoint {path}: cannot be loaded ({error}); start the run anew.") from error
+        for generator, state in zip(_generators(model), self.state["random"], strict=True):
+            generator.assign(state)
+        return model
 
     def best_weights(self) -> Path:
         """Path of the best epoch's weights."""
@@ -77,13 +81,14 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep everything, then commit it by replacing state.json."""
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate}
+        row = {"epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate}
         self.history.append(row)
         self.state["last"] = f"epoch_{epoch:04d}.keras"
         self.model.save(self.folder / self.state["last"])
         if self.best_epoch == epoch:
             self.state["best"] = f"best_{epoch:04d}.weights.h5"
             self.model.save_weights(self.folder / self.state["best"])
+        self.state["random"] = [keras.ops.convert_to_numpy(v).tolist() for v in _generators(self.model)]
         self.run_folder.write_json("checkpoints/state.json", self.state)
         for path in self.folder.iterdir():
             if path.name not in (self.state["last"], self.state["best"], "state.json"):
@@ -99,3 +104,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.board.flush()
         if self.exhausted:
             self.model.stop_training = True
+
+
+def _generators(model: Any) -> list[Any]:
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]

@@ -37,7 +37,7 @@ def train(
             load_backbone_weights(model, config.backbone_weights)
             if config.freeze_epochs:
                 _train_head(config, model, training)
-            _compile(config, model, len(training))
+            compile_model(config, model, len(training))
     if first < config.epochs and not progress.exhausted:
         size = config.model.input_size
         with redirect_stdout(sys.stderr):  # Keras' progress is for people, the command's table is its output
@@ -80,7 +80,8 @@ def _train_head(config: FitConfig, model: keras.Model, training: WaferSet) -> No
         layer.trainable = True
 
 
-def _compile(config: FitConfig, model: keras.Model, maps: int) -> None:
+def compile_model(config: FitConfig, model: keras.Model, maps: int) -> None:
+    """Give the model its loss, metrics and AdamW on a schedule over `config.epochs` epochs of `maps` maps."""
     steps = steps_per_epoch(maps, config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=config.learning_rate / 20,
@@ -89,7 +90,6 @@ def _compile(config: FitConfig, model: keras.Model, maps: int) -> None:
         decay_steps=max(steps * (config.epochs - 1), 1),
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(

@@ -1,6 +1,7 @@
 """From logits to the answer a user acts on: softmax((logits + class bias) / temperature).
 
-Applying a decision needs numpy alone; fitting one needs scipy. Temperature scaling follows Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+Applying a decision needs numpy alone; fitting one needs scipy. Temperature scaling follows Guo et al.,
+"On Calibration of Modern Neural Networks", ICML 2017.
 """
 
 from dataclasses import asdict, dataclass

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IMAGENET_PRESET = "resnet_18_imagenet"
 STEMS = {
-    "imagenet": "7x7 convolution, stride 2, then 3x3 max-pooling, stride 2: keras-hub's own, needed for ImageNet weights",
+    "imagenet": "7x7 convolution, stride 2, 3x3 max-pooling, stride 2: keras-hub's, needed for ImageNet weights",
     "small": "3x3 convolution, stride 2, no pooling: thin scratches survive it",
 }
 ARCHITECTURES = ("resnet18", "baseline")
@@ -90,7 +90,7 @@ def _resnet18(config: ModelConfig) -> tuple[Any, Any]:
 
     layers = keras.layers
     kernel = 7 if config.stem == "imagenet" else 3
-    x = inputs = keras.Input(shape)
+    x = inputs = keras.Input(shape, name="map")
     x = layers.ZeroPadding2D((kernel - 1) // 2, name="conv1_pad")(x)
     x = layers.Conv2D(config.width, kernel, strides=2, use_bias=False, name="conv1_conv")(x)
     x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name="conv1_bn")(x)
@@ -115,18 +115,18 @@ def _resnet18(config: ModelConfig) -> tuple[Any, Any]:
 
 
 def _baseline(config: ModelConfig) -> tuple[Any, Any]:
-    """Four stages of two 3x3 convolutions, halving between; 64 -> 64, 32, 16, 8."""
+    """Stride-2 convolutions between four stages of two 3x3 convolutions; 64 -> 32, 16, 8, 8."""
     from keras import Input, layers
 
-    x = inputs = Input((config.input_size, config.input_size, len(PLANES)))
+    x = inputs = Input((config.input_size, config.input_size, len(PLANES)), name="map")
     for stage in range(4):
         for conv in range(2):
             name = f"stage{stage}_conv{conv}"
-            x = layers.Conv2D(config.width * 2**stage, 3, padding="same", use_bias=False, name=name)(x)
+            stride = 2 if conv == 0 and stage < 3 else 1
+            filters = config.width * 2**stage
+            x = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False, name=name)(x)
             x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
             x = layers.ReLU(name=f"{name}_relu")(x)
-        if stage < 3:
-            x = layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
     return inputs, x
 
 
@@ -156,8 +156,8 @@ def load_backbone_weights(model: "keras.Model", source: str) -> int:
     if unfit:
         raise ModelError(
             f"backbone weights {source!r}: {len(unfit)} of the model's {len(own)} layers have no weights of their "
-            f"shape there, the first is {unfit[0]}. ImageNet weights need --width 64 --stem imagenet; weights of a run need "
-            "the architecture, width and stem of that run."
+            f"shape there, the first is {unfit[0]}. ImageNet weights need --width 64 --stem imagenet; those of a run "
+            "need the architecture, width and stem of that run."
         )
     for name, layer in own.items():
         layer.set_weights(found[name])
@@ -173,10 +173,11 @@ def _load_source(source: str) -> "keras.Model":
         try:
             return keras_hub.models.ResNetBackbone.from_preset(IMAGENET_PRESET)
         except Exception as error:  # keras-hub raises many kinds for "no network"; all mean the same to the user
+            why = str(error).splitlines()[0] if str(error) else "no message"
             raise ModelError(
-                f"backbone weights: keras-hub could not load its preset {IMAGENET_PRESET} ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else 'no message'}). It is downloaded on first use: "
-                "connect once, or copy a preset folder here and pass --backbone-weights PATH, or use --backbone-weights none."
+                f"backbone weights: keras-hub could not load {IMAGENET_PRESET} "
+                f"({type(error).__name__}: {why}). It is downloaded on first use: connect once, or copy a preset "
+                "folder here and pass --backbone-weights PATH, or use --backbone-weights none."
             ) from error
     if not path.exists():
         raise ModelError(f"backbone weights: no such file or folder: {source}. Expected imagenet, none or a path.")

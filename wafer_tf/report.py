@@ -21,7 +21,7 @@ WIDTH = 100
 FACT_NAMES = {
     "data_name": "data",
     "data_path": "file",
-    "data_sha256": "SHA-256",
+    "data_sha256": "SHA-256 of the maps",
     "part": "part scored",
     "split_method": "split",
     "split_sizes": "wafers per part",
@@ -100,7 +100,7 @@ def format_report(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping
         "At WM-811K's natural class mix, by re-weighting the rows of the confusion matrix": _natural(scores),
         "Escapes (defect called none) and false alarms (none called a defect), as scored": _escapes(scores),
         "Confusion: rows true, columns predicted, wafers": _confusion(scores),
-        "Controls: answers that look at no pattern": _controls(scores, controls),
+        **({"Controls: answers that look at no pattern": _controls(scores, controls)} if controls else {}),
         "Warnings": [line for text in warnings for line in _bullet(text)] or ["none"],
         "The run": format_facts(facts),
         "How to read this": _bullet(

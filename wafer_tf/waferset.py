@@ -66,11 +66,10 @@ class WaferSet:
         idx = np.asarray(indices)
         idx = np.flatnonzero(idx) if idx.dtype == bool else idx.astype(np.int64)
         sizes = np.diff(self.offsets)[idx]
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        cells = np.arange(offsets[-1]) + np.repeat(self.offsets[idx] - offsets[:-1], sizes)
+        parts = [self.flat[a:b] for a, b in zip(self.offsets[idx], self.offsets[idx] + sizes, strict=True)]
         return WaferSet(
-            flat=self.flat[cells],
-            offsets=offsets,
+            flat=np.concatenate(parts) if parts else np.zeros(0, np.uint8),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             shapes=self.shapes[idx],
             lot=self.lot[idx],
             wafer_index=self.wafer_index[idx],

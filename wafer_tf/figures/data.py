@@ -69,7 +69,14 @@ def map_sizes(shapes: NDArray[np.int32], label: NDArray[np.int8]) -> Figure:
     limit = float(shapes.max()) * 1.06
     axes.plot([0, limit], [0, limit], color="#B0B0B0", linewidth=0.8, zorder=0)
     commonest = [f"{unique[k, 0]} x {unique[k, 1]}: {counts[k]:,} maps" for k in order[:5]]
-    axes.text(0.98, 0.04, "\n".join(["commonest (rows x columns)", *commonest]), transform=axes.transAxes, ha="right")
+    axes.text(
+        0.98,
+        0.04,
+        "\n".join(["commonest (rows x columns)", *commonest]),
+        transform=axes.transAxes,
+        ha="right",
+        fontsize=9,
+    )
     axes.set(xlim=(0, limit), ylim=(0, limit), xlabel="columns", ylabel="rows", aspect="equal")
     labelled = int((label != UNLABELLED).sum())
     axes.set_title(f"{len(unique):,} shapes of {len(shapes):,} maps ({labelled:,} labelled)", loc="left")

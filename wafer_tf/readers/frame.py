@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.errors import InputError
 from wafer_tf.readers.pickledtypes import Array, Call, Raw
+from wafer_tf.readers.source import MAX_TEXT
 
 MAX_COLUMNS = 1000
 Column = Sequence[Any] | NDArray[Any]
@@ -163,20 +164,40 @@ def text(cell: Any, data: mmap.mmap, where: str, *, depth: int = 0) -> str:
     Raises:
         InputError: anything else.
     """
-    if type(cell) is str:
-        return cell
     if type(cell) is bytes:
-        return cell.decode("latin1")
+        cell = cell.decode("latin1")
+    if type(cell) is str:
+        if len(cell) > MAX_TEXT:
+            raise InputError(f"{where}: a text of {len(cell)} characters; expected at most {MAX_TEXT}.")
+        return cell
     if cell is None or (type(cell) in (int, float, bool) and (cell == 0 or cell != cell)):
         return ""
     items: Sequence[Any] | None = None
     if type(cell) is Array:
-        items = cell.data if type(cell.data) is list else content_of(cell, data).tolist()
+        try:
+            items = _elements(cell, data)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where}: text that is no Unicode ({error.reason}); the file is damaged.") from error
     elif type(cell) in (list, tuple):
         items = cell
     if items is None or len(items) > 1 or depth > 3:
         raise InputError(f"{where}: holds {_kind(cell)}; expected one text or nothing.")
     return text(items[0], data, where, depth=depth + 1) if items else ""
+
+
+def _elements(array: Array, data: mmap.mmap) -> Sequence[Any]:
+    """Return the elements of a small array, the text of it decoded strictly.
+
+    numpy takes four bytes of text for a character unchecked; one above U+10FFFF breaks the interpreter later.
+    """
+    if type(array.data) is list:
+        return array.data
+    if array.dtype.kind != "U":
+        return list(content_of(array, data).tolist())
+    size, order = array.dtype.itemsize, "be" if array.dtype.byteorder == ">" else "le"
+    content = content_of(array, data).tobytes()
+    pieces = [content[k : k + size] for k in range(0, len(content), size or 1)]
+    return [piece.decode(f"utf-32-{order}").rstrip("\0") for piece in pieces]
 
 
 def number(cell: Any, data: mmap.mmap, where: str) -> float:

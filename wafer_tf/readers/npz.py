@@ -13,6 +13,7 @@ from wafer_tf.dies import UNLABELLED
 from wafer_tf.errors import InputError
 from wafer_tf.readers.source import (
     MAX_CELLS,
+    MAX_TEXT,
     Source,
     batch_edges,
     check_dies,
@@ -94,7 +95,7 @@ def _array(path: Path, archive: zipfile.ZipFile, key: str, *, length: int | None
         except ValueError as error:
             raise InputError(f"{path}: {key} is no npy array ({error}).") from error
     kinds = KINDS.get(key, "U")
-    if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > 4096:
+    if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > 4 * MAX_TEXT:
         raise InputError(f"{path}: {key} holds {dtype}; expected {_words(kinds)}.")
     count = int(np.prod([int(side) for side in shape], dtype=object))
     if length is not None and shape != (length,):
@@ -107,9 +108,21 @@ def _array(path: Path, archive: zipfile.ZipFile, key: str, *, length: int | None
         )
     with archive.open(info) as stream:
         try:
-            return npy.read_array(stream, allow_pickle=False)
+            found: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
         except ValueError as error:
             raise InputError(f"{path}: {key} is truncated ({error}).") from error
+    if dtype.kind == "U":
+        _check_text(path, found, key)
+    return found
+
+
+def _check_text(path: Path, strings: NDArray[np.str_], key: str) -> None:
+    """Refuse what is no Unicode character: numpy would make a str of it that breaks the interpreter later."""
+    codes = np.ascontiguousarray(strings).view(np.uint32)
+    if strings.dtype.byteorder == ">":
+        codes = codes.byteswap()
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise InputError(f"{path}: {key} holds text that is no Unicode; the file is damaged.")
 
 
 def _words(kinds: str) -> str:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
 from wafer_tf.readers.source import (
-    BATCH_CELLS,
+    MAX_TEXT,
+    MAX_WAFERS,
     Source,
     batch_edges,
     check_dies,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 FORMAT = b"wafer_tf wafer set 1"
 COLUMNS = ("dies", "rows", "cols", "lot", "wafer_index", "label", "split")
+TEXTS = ("lot", "split", "label")
 ZSTD_LEVEL = 1
+MAX_GROUP_CELLS = 1 << 30
 
 
 def schema() -> "pa.Schema":
@@ -126,8 +129,10 @@ def open_parquet(path: Path) -> Source:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        _check_layout(path, file.schema_arrow)
+        _check_layout(path, pq.read_schema(path))
+        file = pq.ParquetFile(path, read_dictionary=list(TEXTS))
+        if file.metadata.num_rows > MAX_WAFERS:
+            raise InputError(f"{path}: {file.metadata.num_rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
         small = file.read([name for name in COLUMNS if name != "dies"])
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
@@ -137,54 +142,56 @@ def open_parquet(path: Path) -> Source:
     sides = np.stack([small["rows"].to_numpy(), small["cols"].to_numpy()], axis=1)
     check_shapes(sides.astype(np.int64), str(path))
     shapes = sides.astype(np.int32)
-    lot, split = (_text(small[name]) for name in ("lot", "split"))
+    lot, split, names = (_text(path, small[name], name) for name in TEXTS)
     index = small["wafer_index"].to_numpy().astype(np.int32)
-    label = class_codes(_text(small["label"].fill_null("")), str(path))
+    label = class_codes(names, str(path))
     check_splits(split, str(path))
 
     def batches() -> Iterator[WaferSet]:
         first = 0
         for group in range(file.num_row_groups):
             last = first + file.metadata.row_group(group).num_rows
-            for a, flat in _dies(path, file, group, shapes[first:last], first):
-                b = a + len(flat[1])
+            for a, b, flat in _dies(path, file, group, shapes, first, last):
                 columns = (lot[a:b], index[a:b], label[a:b], split[a:b])
-                yield WaferSet(flat[0], offsets_of(shapes[a:b]), shapes[a:b], *columns)
+                yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns)
             first = last
 
     return Source(path, "Parquet wafer set", len(shapes), int(offsets_of(shapes)[-1]), batches, file)
 
 
 def _dies(
-    path: Path, file: Any, group: int, shapes: NDArray[np.int32], first: int
-) -> Iterator[tuple[int, tuple[NDArray[np.uint8], NDArray[np.int32]]]]:
-    """Give (row, (cells, shapes)) of one row group, in one piece or several."""
+    path: Path, file: Any, group: int, shapes: NDArray[np.int32], first: int, last: int
+) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+    """Give (from row, to row, cells) of one row group, in one piece or several."""
     import pyarrow as pa
 
-    expected = int(offsets_of(shapes)[-1])
     sizes = file.metadata.row_group(group)
-    unpacked = sizes.column(sizes.num_columns - 1).total_uncompressed_size
-    del unpacked
-    if expected > 4 * BATCH_CELLS * 8:
-        raise InputError(f"{path}: row group {group} holds {expected} cells; write it in smaller row groups.")
+    place = file.schema_arrow.names.index("dies")
+    claimed, expected = sizes.column(place).total_uncompressed_size, int(offsets_of(shapes[first:last])[-1])
+    if claimed > 2 * expected + 64 * (last - first) + (1 << 20) or expected > MAX_GROUP_CELLS:
+        raise InputError(
+            f"{path}: row group {group} claims {claimed} bytes for {expected} cells; expected about as many, and at "
+            f"most {MAX_GROUP_CELLS}. The file is damaged, or was written in too large row groups."
+        )
     try:
         column = file.read_row_group(group, ["dies"])["dies"]
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
-    done = 0
     for chunk in column.chunks:
-        part = shapes[done : done + len(chunk)]
+        part = shapes[first : first + len(chunk)]
+        if len(part) == 0:
+            continue
         starts = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
         wrong = np.diff(starts) != part.prod(axis=1)
         if chunk.null_count or wrong.any():
             row = int(wrong.argmax())
             raise InputError(
-                f"{path} row {first + done + row}: {starts[row + 1] - starts[row]} bytes of dies for "
+                f"{path} row {first + row}: {starts[row + 1] - starts[row]} bytes of dies for "
                 f"{part[row, 0]} rows x {part[row, 1]} columns; expected one byte per cell."
             )
         flat = np.frombuffer(chunk.buffers()[2], np.uint8)[starts[0] : starts[-1]]
-        yield first + done, (check_dies(flat, part, str(path), first_row=first + done), part)
-        done += len(chunk)
+        yield first, first + len(chunk), check_dies(flat, part, str(path), first_row=first)
+        first += len(chunk)
 
 
 def _check_layout(path: Path, found: "pa.Schema") -> None:
@@ -210,8 +217,16 @@ def _check_layout(path: Path, found: "pa.Schema") -> None:
             raise InputError(f"{path}: column {field.name} is {found.field(field.name).type}; expected {field.type}.")
 
 
-def _text(column: Any) -> NDArray[np.str_]:
-    return tight(np.array(column.to_pylist() or [""], dtype=np.str_)[: len(column)])
+def _text(path: Path, column: Any, name: str) -> NDArray[np.str_]:
+    """Return a column read as dictionaries, so that one long text repeated cannot fill the memory."""
+    parts = [np.zeros(0, "<U1")]
+    for chunk in column.chunks:
+        words = [*chunk.dictionary.to_pylist(), ""]
+        longest = max(len(word or "") for word in words)
+        if longest > MAX_TEXT:
+            raise InputError(f"{path}: {name} holds a text of {longest} characters; expected at most {MAX_TEXT}.")
+        parts.append(np.array(words, dtype=np.str_)[chunk.indices.fill_null(len(words) - 1).to_numpy()])
+    return tight(np.concatenate(parts))
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

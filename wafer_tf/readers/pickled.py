@@ -166,10 +166,10 @@ class _Machine:
         self.stack.append(self._raw(self._number(8)))
 
     def text1(self) -> None:
-        self.stack.append(self._take(self._number(1)).decode("utf-8", "surrogatepass"))
+        self.stack.append(self._take(self._number(1)).decode())
 
     def text4(self) -> None:
-        self.stack.append(self._take(self._number(4)).decode("utf-8", "surrogatepass"))
+        self.stack.append(self._take(self._number(4)).decode())
 
     # === Containers ===
 
@@ -317,6 +317,11 @@ class _Machine:
             return Dtype(_text(args[0]))
         if func.name == "encode":
             return _text(args[0]).encode("latin1")
+        if func.name in ("bytes", "bytearray"):
+            content = args[0] if args else b""
+            if type(content) not in (bytes, Raw) or len(args) > 1:
+                raise UnreadableError(f"{func.name} of a {type(content).__name__}")
+            return content
         if func.name == "scalar":
             return Array().fill((), args[0], False, args[1])
         return Call(func, args)

@@ -15,7 +15,7 @@ _INDEX_HOMES = ("pandas", "pandas.indexes", "pandas.core.indexes", "pandas.core.
 _ALLOWED = frozenset(
     [(module, name) for module in _NUMPY_ARRAYS for name in (*_ARRAY_MAKERS, "scalar")]
     + [("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")]
-    + [("builtins", "slice"), ("__builtin__", "slice")]
+    + [(module, name) for module in ("builtins", "__builtin__") for name in ("slice", "bytes", "bytearray")]
     + [("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame")]
     + [("pandas.core.internals", "BlockManager"), ("pandas.core.internals.managers", "BlockManager")]
     + [("pandas._libs.internals", "_unpickle_block"), ("pandas._libs.internals", "BlockManager")]

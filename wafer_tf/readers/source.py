@@ -18,6 +18,9 @@ BATCH_ROWS = 8192
 BATCH_CELLS = 1 << 25
 MAX_CELLS = 1 << 33
 """Cells a file may declare in all; WM-811K has 1.9e9."""
+MAX_WAFERS = 1 << 24
+MAX_TEXT = 256
+"""Characters a lot, label or split name may have."""
 SPLITS = ("", "Training", "Test")
 
 _CODES = {name.casefold(): code for code, name in enumerate(CLASSES)} | {"": UNLABELLED}
@@ -85,6 +88,8 @@ def check_shapes(shapes: NDArray[np.int64], where: str) -> None:
     """Refuse any side outside MIN_SIDE..MAX_SIDE, and more than MAX_CELLS cells, before anything is allocated."""
     if len(shapes) == 0:
         raise InputError(f"{where}: no wafer in it; expected at least one.")
+    if len(shapes) > MAX_WAFERS:
+        raise InputError(f"{where}: {len(shapes)} wafers; expected at most {MAX_WAFERS}. Split the file.")
     wrong = ((shapes < MIN_SIDE) | (shapes > MAX_SIDE)).any(axis=1)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

@@ -42,7 +42,7 @@ def distance(grid: Grid, rng: np.random.Generator, *, shift: float, size: float,
     place, turn = (2 * math.pi * rng.random(2)).tolist()
     dx = grid.x - shift * math.cos(place)
     dy = grid.y[:, None] - shift * math.sin(place)
-    size = max(size, 1.1 * grid.pitch)
+    size = max(size, 1.4 * grid.pitch)
     along, across = 1 / (size * stretch), stretch / size
     cos, sin = math.cos(turn), math.sin(turn)
     far: Field = np.sqrt(

@@ -12,7 +12,7 @@ from wafer_tf.dies import Die, check_map
 PRODUCTS = 400
 """Products of the imaginary fab. WM-811K has 632 shapes."""
 
-# Quantiles 0, 5, 25, 50, 75, 95, 100 % over 2,830 training wafers of WM-811K: sqrt(rows * columns), and rows / columns.
+# About the quantiles of sqrt(rows * columns) and of rows / columns over the training wafers; see the package.
 _LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SIDE = (25.0, 26.0, 33.0, 41.5, 49.0, 78.6, 180.0)
 _ASPECT = (0.5, 0.82, 0.92, 1.0, 1.08, 1.37, 2.0)
@@ -41,8 +41,7 @@ class Grid:
     @cached_property
     def pitch(self) -> float:
         """Side of a die in wafer radii, the geometric mean of height and width."""
-        rows, cols = self.present.shape
-        return 2.0 / float(np.sqrt(rows * cols))
+        return float(np.sqrt((self.x[1] - self.x[0]) * (self.y[1] - self.y[0])))
 
     @cached_property
     def at_centre(self) -> NDArray[np.float32]:
@@ -81,7 +80,9 @@ def product_grid(rng: np.random.Generator) -> Grid:
     if rng.random() < 0.5:  # a flat, a notch or the wafer's identification: a chord at the bottom, or only its middle
         chord = (y + 0.5) / (rows / 2) > rng.uniform(0.96, 1.0)
         present &= ~(chord[:, None] & (np.abs(x) / (cols / 2) < rng.choice((0.12, 1.0), p=(0.1, 0.9))))
-    present = present[present.any(axis=1)][:, present.any(axis=0)]
+    present = _cropped(present)
+    outermost = rng.uniform(0.985, 1.01)  # where real grids end, in radii of the circle in their bounding box
+    present = _cropped(present & (Grid.from_mask(present).radius <= outermost))
     if rng.random() < 0.06:  # process-control and alignment dies
         for _ in range(rng.integers(1, 6)):
             row, col = (int(rng.integers(n // 6, n - n // 6)) for n in present.shape)
@@ -100,6 +101,10 @@ def user_grids(grids: Sequence[NDArray[np.uint8]]) -> list[Grid]:
             known[key] = Grid.from_mask(mask)
         found.append(known[key])
     return found
+
+
+def _cropped(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return present[present.any(axis=1)][:, present.any(axis=0)]
 
 
 def _axis(used: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 PARAMETERS: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
     "Center": {
-        "size": (0.05, 0.13, 0.22, 0.36, 0.72),
+        "size": (0.06, 0.14, 0.24, 0.38, 0.72),
         "stretch": (0.87, 0.97, 1.0, 1.03, 1.2),
         "copies": (1.0, 1.0, 1.0, 1.0, 1.0),
         "shift": (0.0, 0.003, 0.012, 0.035, 0.15),
@@ -39,13 +39,13 @@ PARAMETERS: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
         "density": (0.55, 0.85, 0.97, 1.0, 1.0),
     },
     "Edge-Loc": {
-        "depth": (0.05, 0.1, 0.16, 0.3, 1.0),
+        "depth": (0.07, 0.115, 0.175, 0.3, 0.8),
         "span": (0.18, 0.3, 0.42, 0.65, 1.2),
         "copies": (1.0, 1.0, 1.0, 1.0, 2.4),
         "square": (0.0, 0.0, 0.2, 0.5, 1.0),
         "soft": (0.03, 0.08, 0.14, 0.22, 0.5),
-        "rough": (0.0, 0.1, 0.2, 0.3, 0.5),
-        "density": (0.6, 0.85, 0.95, 1.0, 1.0),
+        "rough": (0.0, 0.08, 0.15, 0.22, 0.35),
+        "density": (0.65, 0.87, 0.96, 1.0, 1.0),
     },
     "Edge-Ring": {
         "dies": (0.4, 0.7, 0.9, 1.2, 2.2),
@@ -60,12 +60,12 @@ PARAMETERS: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
         "shift": (0.18, 0.36, 0.5, 0.66, 0.85),
         "soft": (0.05, 0.15, 0.25, 0.4, 0.8),
         "rough": (0.0, 0.15, 0.25, 0.35, 0.5),
-        "density": (0.5, 0.78, 0.92, 1.0, 1.0),
+        "density": (0.6, 0.8, 0.92, 1.0, 1.0),
     },
     "Near-full": {
-        "rate": (0.82, 0.9, 0.97, 0.998, 1.0),
+        "rate": (0.81, 0.88, 0.95, 0.995, 1.0),
         "uneven": (0.0, 0.2, 0.5, 0.8, 1.5),
-        "spared": (0.0, 0.0, 0.3, 0.8, 1.0),
+        "spared": (0.0, 0.0, 0.3, 0.7, 1.0),
         "depth": (0.06, 0.1, 0.16, 0.28, 0.6),
         "span": (0.3, 0.5, 0.75, 1.1, 2.4),
         "soft": (0.05, 0.15, 0.3, 0.5, 0.8),
@@ -78,12 +78,12 @@ PARAMETERS: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
         "rim": (-0.5, 0.0, 0.5, 1.0, 2.0),
     },
     "Scratch": {
-        "length": (0.25, 0.5, 0.8, 1.2, 2.0),
+        "length": (0.35, 0.6, 0.9, 1.3, 2.1),
         "bend": (0.0, 0.15, 0.4, 0.9, 1.8),
         "dies": (1.0, 1.0, 1.0, 1.0, 2.0),
         "fan": (0.0, 0.1, 0.4, 1.5, 3.1),
         "gaps": (0.0, 0.0, 0.02, 0.1, 0.3),
-        "copies": (1.0, 1.0, 1.0, 1.6, 3.6),
+        "copies": (1.0, 1.0, 1.0, 1.6, 4.6),
     },
 }
 """Per class and parameter, the values at LEVELS."""
@@ -121,9 +121,9 @@ def donut(grid: Grid, rng: np.random.Generator, p: Draws) -> Field:
 def edge_loc(grid: Grid, rng: np.random.Generator, p: Draws) -> Field:
     """Return a lens at the edge: deepest at one angle, gone at `span` radians to either side; sometimes two."""
     chance = np.zeros_like(grid.radius)
-    depth = np.maximum(1 - grid.radius, 0) / max(p["depth"], 1.5 * grid.pitch)
+    depth = np.maximum(1 - grid.radius, 0) / max(p["depth"], 1.8 * grid.pitch)
     for _ in range(int(p["copies"])):
-        turn = turned(grid, rng) * grid.radius / max(p["span"], 2 * grid.pitch)
+        turn = turned(grid, rng) * np.maximum(grid.radius, 0.4) / max(p["span"], 2 * grid.pitch)
         off = (1 - p["square"]) * np.sqrt(turn**2 + depth**2) + p["square"] * np.maximum(turn, depth)
         off *= np.exp(waves(grid, rng, strength=p["rough"]))
         chance = np.maximum(chance, fall(off, soft=p["soft"], density=p["density"]))
@@ -158,7 +158,9 @@ def scratch(grid: Grid, rng: np.random.Generator, p: Draws) -> Field:
     """Return one to three thin lines, straight or bent, with gaps."""
     rows, cols = grid.present.shape
     chance = np.zeros((rows, cols), np.float32)
-    step = 0.8 / max(rows, cols)
+    (left, right), (top, below) = grid.x[:2].tolist(), grid.y[:2].tolist()
+    wide, high = right - left, below - top
+    step = 0.9 * min(wide, high)  # one die per step: lines join at corners, as real ones do
     first = 2 * math.pi * rng.random()
     for _ in range(int(p["copies"])):
         length = max(p["length"], 6 * grid.pitch) * rng.uniform(0.7, 1.3)
@@ -172,8 +174,8 @@ def scratch(grid: Grid, rng: np.random.Generator, p: Draws) -> Field:
         whole = 0.95 - p["gaps"] * (np.cos(s * rng.uniform(8, 30) + turn) > 0.3)
         reach = grid.pitch * (p["dies"] - 1) / 2
         for off in (-reach, 0, reach) if reach > 0 else (0,):
-            row = ((y + off * cos + 1) * (rows / 2)).astype(np.intp)
-            col = ((x - off * sin + 1) * (cols / 2)).astype(np.intp)
+            row = np.rint((y + off * cos - top) / high).astype(np.intp)
+            col = np.rint((x - off * sin - left) / wide).astype(np.intp)
             on = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
             chance[row[on], col[on]] = whole[on]
     return chance

@@ -8,13 +8,13 @@ from wafer_tf.synthesis.fields import Field, waves
 from wafer_tf.synthesis.grids import Grid
 
 RATES = {
-    "Center": (0.055, 0.14),
+    "Center": (0.06, 0.14),
     "Donut": (0.055, 0.2),
-    "Edge-Loc": (0.085, 0.3),
+    "Edge-Loc": (0.08, 0.27),
     "Edge-Ring": (0.045, 0.2),
-    "Loc": (0.05, 0.2),
+    "Loc": (0.055, 0.2),
     "Scratch": (0.045, 0.19),
-    "none": (0.042, 0.2),
+    "none": (0.05, 0.2),
 }
 """By class, on a wafer of 40 x 40 cells: median failing share between edge and centre, and of the outermost dies."""
 
@@ -32,7 +32,7 @@ def background(grid: Grid, rng: np.random.Generator, *, rate: float, rim_rate: f
         rim_rate: the same of the outermost dies.
     """
     wafer, middle, spot, edge, rim, right, down = rng.standard_normal(7).tolist()
-    level = (20 * grid.pitch) ** 1.4 * math.exp(0.6 * wafer)
+    level = (20 * grid.pitch) ** 1.3 * math.exp(0.55 * wafer)
     drift = waves(grid, rng, strength=0.4 * rng.random(), scale=3.0)
     drift += (0.2 + 0.5 * middle) * (0.5 - grid.radius)
     drift += (1.2 + 0.7 * spot) * grid.at_centre + (0.3 + 0.5 * edge) * grid.at_edge
