@@ -35,7 +35,7 @@ def _weights(run: Path) -> list[np.ndarray]:
 
 def _history(run: Path) -> list[dict[str, str]]:
     with (run / "history.csv").open() as rows:
-        return list(csv.DictReader(rows))
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(rows)]
 
 
 def test_a_finished_run_holds_everything_its_folder_promises(small_run: Path) -> None:
@@ -217,6 +217,23 @@ assert all(np.isfinite(row["loss"]) for row in progress.history) and len(progres
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_full_disk_ends_with_one_line_and_nothing_that_looks_whole(tmp_path: Path) -> None:
+    """The disk is made full by a limit on the size of any one file."""
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+from training.fit import main
+raise SystemExit(main({[*SMALL_RUN, "--out", "run"]!r}))
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "run" / "DONE").exists()
+    assert not (tmp_path / "run" / "model.keras").exists()
 
 
 def test_memory_growth_is_asked_for_on_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class FitConfig:
     backbone_weights: str = "none"
     freeze_epochs: int = 0
     synthetic: int = 0
-    epochs: int = 30
+    epochs: int = 24
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4

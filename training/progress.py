@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,15 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         """Open the TensorBoard log."""
         self.board = tf.summary.create_file_writer(str(self.run_folder.path / "tensorboard"))
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the epoch's clock."""
+        self.started = time.monotonic()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep everything, then commit it by replacing state.json."""
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate}
+        row["seconds"] = round(time.monotonic() - self.started, 2)
         self.history.append(row)
         self.state["last"] = f"epoch_{epoch:04d}.keras"
         self.model.save(self.folder / self.state["last"])
@@ -89,15 +95,15 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
             self.state["best"] = f"best_{epoch:04d}.weights.h5"
             self.model.save_weights(self.folder / self.state["best"])
         self.state["random"] = [keras.ops.convert_to_numpy(v).tolist() for v in _generators(self.model)]
-        self.run_folder.write_json("checkpoints/state.json", self.state)
-        for path in self.folder.iterdir():
-            if path.name not in (self.state["last"], self.state["best"], "state.json"):
-                path.unlink()
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[0]))
         writer.writeheader()
         writer.writerows(self.history)
         write_whole(self.run_folder.path / "history.csv", text.getvalue())
+        self.run_folder.write_json("checkpoints/state.json", self.state)
+        for path in self.folder.iterdir():
+            if path.name not in (self.state["last"], self.state["best"], "state.json"):
+                path.unlink()
         with self.board.as_default(step=epoch):
             for name, value in row.items():
                 tf.summary.scalar(name, value)

@@ -5,6 +5,8 @@
 Run under Python 2.7 with pandas 0.19 (TAG pandas019), and under pandas 1.0, 1.5, 2.2, 3.1 with and without pyarrow.
 """
 
+# Python 2 runs this too.
+# ruff: noqa: PTH100, PTH118, PTH120, UP031, UP036
 import os
 import sys
 

@@ -12,7 +12,10 @@ seed 0: 2,833 wafers) of 4,048 labelled WM-811K maps (M.-J. Wu, J.-S. R. Jang, J
   falling as sqrt(rows * columns) ** -1.4, scattered by a factor exp(0.65) between wafers; on the outermost dies 0.2 to
   0.4, correlated with it by 0.6; the dies within 0.1 of the centre fail about twice as often as those around them.
 - Failing share of all dies, quantiles 5, 50, 95 %, real and (in brackets) synthetic:
-TABLE
+  Center 4, 22, 44 % (5, 17, 48); Donut 14, 27, 57 (13, 26, 45); Edge-Loc 5, 17, 43 (7, 17, 37); Edge-Ring 6, 14, 23
+  (5, 14, 28); Loc 3, 15, 29 (4, 13, 31); Near-full 76, 88, 100 (71, 90, 99); Random 31, 48, 65 (29, 48, 66); Scratch
+  2, 7, 23 (2, 8, 19); none 3, 7, 17 (1, 6, 20).
+
 Classes share one distribution of grids on purpose: in WM-811K the shape of a map alone tells much of its class, which
 a model would learn as a shortcut. Sizes, widths, spans and densities in `patterns.PARAMETERS` were set by eye, from
 sheets of real and synthetic maps side by side, and by where features of the two differed.

@@ -53,8 +53,9 @@ def distance(grid: Grid, rng: np.random.Generator, *, shift: float, size: float,
 
 def turned(grid: Grid, rng: np.random.Generator) -> Field:
     """Return angles as seen from the wafer's centre, 0..pi, from a random direction."""
-    turn: Field = np.abs((grid.angle + 2 * math.pi * rng.random()) % (2 * math.pi) - math.pi)
-    return turn
+    turn = np.abs(grid.angle - math.pi * (2 * rng.random() - 1))
+    nearer: Field = np.minimum(turn, 2 * math.pi - turn)
+    return nearer
 
 
 def fall(off: Field, *, soft: float, density: float) -> Field:
