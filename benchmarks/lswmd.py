@@ -1,7 +1,7 @@
 """Measure the conversion of a full-size LSWMD.pkl to Parquet against a bare allow-list unpickler on the same file.
 
-    python benchmarks/lswmd.py                       # makes the 2 GB look-alike in a temporary folder
-    python benchmarks/lswmd.py --file LSWMD.pkl      # uses this file; made there first if it is absent
+    python -m benchmarks.lswmd                       # makes the 2 GB look-alike in a temporary folder
+    python -m benchmarks.lswmd --file LSWMD.pkl      # uses this file; made there first if it is absent
 
 Writes benchmarks/lswmd.json. Both sides run alone, each in a process of its own, one after the other.
 """
@@ -123,7 +123,7 @@ def main() -> None:
         size = path.stat().st_size
         result = {
             "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-            "command": "python benchmarks/lswmd.py",
+            "command": "python -m benchmarks.lswmd",
             "file_bytes": size,
             "parquet_bytes": target.stat().st_size,
             "bare_unpickler": bare,

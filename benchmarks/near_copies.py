@@ -1,6 +1,6 @@
 """Time the near-copy search and the split at the size of all labelled WM-811K maps (172,950).
 
-    python benchmarks/near_copies.py ../shared/data/wm811k/wm811k_dev.npz --out benchmarks/near_copies.json
+    python -m benchmarks.near_copies ../shared/data/wm811k/wm811k_dev.npz --out benchmarks/near_copies.json
 
 The stand-in: lots of 8 to 25 wafers, each lot on the grid of a map drawn from the real set (so that the commonest grid
 holds about 9 % of the maps, as there). 85 % of the maps are `none`, failing dies strewn, more densely at the edge; 14 %
