@@ -15,6 +15,8 @@ CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 LOSSES = ("cross-entropy", "focal")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 SPLITS = ("group", "official", "random")
+MAX_SEED = 2**32 - 1
+"""What numpy and TensorFlow take."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,21 @@ class FitConfig:
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r}; expected one of {', '.join(known)}.")
+        if self.limit_per_class is not None and self.limit_per_class < 1:
+            raise UsageError(f"limit_per_class {self.limit_per_class}; expected at least 1.")
         for name, low in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("builtin_per_class", 10),
                           ("synthetic", 0), ("freeze_epochs", 0), ("seed", 0)):  # fmt: skip
             if getattr(self, name) < low:
                 raise UsageError(f"{name} {getattr(self, name)}; expected at least {low}.")
-        if not 0 < self.learning_rate < 10 or self.weight_decay < 0 or not 0 <= self.label_smoothing < 1:
+        if self.seed > MAX_SEED:
+            raise UsageError(f"seed {self.seed}; expected at most {MAX_SEED}.")
+        for name in ("turn_prob", "die_noise"):
+            if not 0 <= getattr(self.augmentation, name) <= 1:
+                raise UsageError(f"{name} {getattr(self.augmentation, name)}; expected 0 to 1.")
+        if not 0 < self.learning_rate < 10 or not 0 <= self.weight_decay < 1 or not 0 <= self.label_smoothing < 1:
             raise UsageError(
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, label smoothing "
-                f"{self.label_smoothing}; expected 0..10, at least 0, and 0 to below 1."
+                f"{self.label_smoothing}; expected 0..10, 0 to below 1, and 0 to below 1."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +94,13 @@ class FitConfig:
             nested = {"model": ModelConfig(**data["model"]), "augmentation": Augmentation(**data["augmentation"])}
         except (KeyError, TypeError) as error:
             raise UsageError(f"run configuration: model or augmentation: {error}.") from error
-        return cls(**{**data, **nested})
+        plain = {name: value for name, value in data.items() if name not in nested}
+        for name, value in plain.items():
+            kind = {"data": str, "limit_per_class": int}.get(name, type(getattr(cls, name)))
+            optional = getattr(cls, name) is None
+            if not (type(value) is kind or (optional and value is None) or (kind is float and type(value) is int)):
+                raise UsageError(f"run configuration: {name} is {value!r}; expected {kind.__name__}.")
+        return cls(**{**plain, **nested})
 
     def smoke(self) -> "FitConfig":
         """Return the same run made small enough to go through everything in under a minute."""

@@ -28,51 +28,53 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments; a flag left out takes the default of FitConfig, ModelConfig or Augmentation."""
+    from training.config import CLASS_WEIGHTS, LOSSES, PRECISIONS, SPLITS, FitConfig
+    from wafer_tf.models import ARCHITECTURES, STEMS
+
+    d = FitConfig()
     p = argparse.ArgumentParser(
         "python -m training.fit", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
         argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+
+    def flag(group: argparse._ArgumentGroup, name: str, default: Any, text: str, **options: Any) -> None:
+        kind: dict[str, Any] = {} if default is None or isinstance(default, str) else {"type": type(default)}
+        shown = "" if default is None else f" (default {default})"
+        group.add_argument(name, help=text + shown, **kind, **options)
+
     data = p.add_argument_group("data")
-    data.add_argument("--data", metavar="PATH", help="LSWMD.pkl, npz, Parquet wafer set, or class-named folders")
-    data.add_argument(
-        "--split", metavar="HOW", help="group (default: no lot or near-copy on two sides), official, random"
-    )
-    data.add_argument("--synthetic", type=int, metavar="N", help="fill classes with fewer than N training maps up to N")
-    data.add_argument("--builtin-per-class", type=int, metavar="N", help="size of the built-in set (default 200)")
+    flag(data, "--data", None, "LSWMD.pkl, npz, Parquet wafer set, or class-named folders", metavar="PATH")
+    flag(data, "--split", d.split, f"{', '.join(SPLITS)}: group keeps lots and near-copies on one side", metavar="HOW")
+    flag(data, "--synthetic", d.synthetic, "fill classes with fewer than N training maps up to N", metavar="N")
+    flag(data, "--builtin-per-class", d.builtin_per_class, "maps of each class in the built-in set", metavar="N")
     data.add_argument("--limit-per-class", type=int, metavar="N", help="use at most N labelled maps of each class")
 
     model = p.add_argument_group("model")
-    model.add_argument("--model", dest="architecture", metavar="NAME", help="resnet18 (default) or baseline")
-    model.add_argument("--input-size", type=int, metavar="CELLS", help="side of the encoded map (default 64)")
-    model.add_argument(
-        "--width", type=int, metavar="N", help="filters of the first stack; 64 is the published ResNet18"
-    )
-    model.add_argument("--stem", metavar="NAME", help="small (3x3, default) or imagenet (7x7 and pooling)")
-    model.add_argument("--dropout", type=float, metavar="SHARE", help="of the pooled features")
-    model.add_argument("--backbone-weights", metavar="FROM", help="none (default), imagenet, or a path")
-    model.add_argument("--freeze-epochs", type=int, metavar="N", help="first train the head alone for N epochs")
+    flag(model, "--model", d.model.architecture, " or ".join(ARCHITECTURES), dest="architecture", metavar="NAME")
+    flag(model, "--input-size", d.model.input_size, "side of the encoded map", metavar="CELLS")
+    flag(model, "--width", d.model.width, "filters of the first stack; 64 is the published ResNet18", metavar="N")
+    flag(model, "--stem", d.model.stem, f"of the ResNet: {' or '.join(STEMS)}", metavar="NAME")
+    flag(model, "--dropout", d.model.dropout, "share of the pooled features", metavar="SHARE")
+    flag(model, "--backbone-weights", d.backbone_weights, "none, imagenet, or a path", metavar="FROM")
+    flag(model, "--freeze-epochs", d.freeze_epochs, "first train the head alone for N epochs", metavar="N")
 
     fit = p.add_argument_group("training")
-    fit.add_argument("--epochs", type=int)
-    fit.add_argument("--batch-size", type=int)
-    fit.add_argument("--learning-rate", type=float)
-    fit.add_argument("--weight-decay", type=float)
-    fit.add_argument(
-        "--patience", type=int, metavar="N", help="stop after N epochs without a better validation macro-F1"
-    )
-    fit.add_argument("--class-weights", metavar="HOW", help="none, sqrt or balanced")
-    fit.add_argument("--loss", metavar="NAME", help="cross-entropy (default) or focal")
-    fit.add_argument("--label-smoothing", type=float, metavar="SHARE")
-    fit.add_argument("--turn-prob", type=float, metavar="P", help="chance of a turn by any angle in augmentation")
-    fit.add_argument("--die-noise", type=float, metavar="SHARE", help="at most this share of dies drawn anew")
-    fit.add_argument("--seed", type=int)
-    fit.add_argument("--precision", metavar="POLICY", help="float32 (default), mixed_float16 or mixed_bfloat16")
+    flag(fit, "--epochs", d.epochs, "at most so many", metavar="N")
+    flag(fit, "--patience", d.patience, "stop after N epochs without a better validation macro-F1", metavar="N")
+    flag(fit, "--batch-size", d.batch_size, "maps per step, over all devices", metavar="N")
+    flag(fit, "--learning-rate", d.learning_rate, "peak, after one epoch; then a cosine to zero", metavar="RATE")
+    flag(fit, "--weight-decay", d.weight_decay, "AdamW's", metavar="RATE")
+    flag(fit, "--class-weights", d.class_weights, ", ".join(CLASS_WEIGHTS), metavar="HOW")
+    flag(fit, "--loss", d.loss, " or ".join(LOSSES), metavar="NAME")
+    flag(fit, "--label-smoothing", d.label_smoothing, "share spread over the other classes", metavar="SHARE")
+    flag(fit, "--turn-prob", d.augmentation.turn_prob, "chance of a turn by any angle", metavar="P")
+    flag(fit, "--die-noise", d.augmentation.die_noise, "at most this share of dies drawn anew", metavar="SHARE")
+    flag(fit, "--seed", d.seed, "of split, weights, shuffling and augmentation", metavar="N")
+    flag(fit, "--precision", d.precision, ", ".join(PRECISIONS), metavar="POLICY")
     fit.add_argument("--require-gpu", action="store_true", help="fail early where TensorFlow sees no GPU")
 
     p.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: a new one under runs/)")
-    p.add_argument(
-        "--resume", type=Path, metavar="RUN", help="go on with a run that was stopped, exactly as it was set up"
-    )
+    p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped, set up as it was")
     p.add_argument("--smoke", action="store_true", help="the same way through everything, small, in under a minute")
     return p
 

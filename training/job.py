@@ -13,7 +13,7 @@ from wafer_tf.card import WM811K_CITATIONS
 from wafer_tf.controls import controls
 from wafer_tf.decision import fit_decision
 from wafer_tf.dies import CLASSES
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.overlap import fingerprints
 from wafer_tf.readers import read
 from wafer_tf.report import format_table, write_report
@@ -29,7 +29,10 @@ BUILTIN = "built-in synthetic maps"
 def check(config: FitConfig) -> None:
     """Fail early on what can be known before any work: the data's path, the devices."""
     if config.data is not None and not Path(config.data).exists():
-        raise InputError(f"{config.data}: no such file or folder; expected wafer maps (--data).")
+        raise InputError(
+            f"{config.data}: no such file or folder, seen from {Path.cwd()}; expected wafer maps (--data). A run is "
+            "resumed where its data is found under the same path."
+        )
     prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
 
 
@@ -39,9 +42,6 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     wafers = load_data(config)
     split = _split(config, run, wafers)
     training, validation, test = (wafers.select(part) for part in (split.train, split.validation, split.test))
-    for name, part in (("training", training), ("validation", validation), ("test", test)):
-        if not len(part):
-            raise InputError(f"the split leaves no map in the {name} part; expected more maps or more lots.")
     training = fill_classes(training, config.synthetic, seed=config.seed)
     weights = class_weights(config.class_weights, training.label)
     run.write_json("class_weights.json", {CLASSES[c]: round(w, 4) for c, w in weights.items()})
@@ -95,6 +95,17 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     print(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS")
 
 
+def load_config(run: RunFolder) -> FitConfig:
+    """Return the configuration a run was started with."""
+    data = run.read_json("config.json")
+    try:
+        return FitConfig.from_json(data["config"])
+    except (UsageError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"run folder {run.path}: config.json holds no configuration of a run ({error}). Restore it, or train again."
+        ) from error
+
+
 def load_data(config: FitConfig) -> WaferSet:
     """Return the labelled wafers of the run: the user's or the built-in set, limited per class where asked."""
     if config.data is None:
@@ -137,6 +148,13 @@ def _split(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:
     if path.exists():
         return Split.load(path, wafers)
     split = make_split(wafers, method=config.split, seed=config.seed, progress=True)  # type: ignore[arg-type]
+    for name, part in (("training", split.train), ("validation", split.validation), ("test", split.test)):
+        if not len(part):
+            raise InputError(
+                f"{config.data or BUILTIN}: the split of {len(wafers)} labelled maps in {split.stats['n_groups']} groups "
+                f"leaves none for the {name} part; expected at least three groups (wafers that share no lot and no "
+                "near-copy). Add maps of other lots, or try --split random."
+            )
     split.save(path)
     for warning in split.stats["warnings"]:
         _say(f"warning: {warning}")

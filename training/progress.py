@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from wafer_tf.errors import ModelError
 from wafer_tf.run_folder import RunFolder, write_whole
+from wafer_tf.splits import UNREADABLE
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")
@@ -40,8 +41,26 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.patience = patience
         self.state: dict[str, Any] = {"history": [], "last": None, "best": None, "random": []}
         if (self.folder / "state.json").is_file():
-            self.state = run.read_json("checkpoints/state.json")
+            self.state = self._checked(run.read_json("checkpoints/state.json"))
         self.run_folder = run
+
+    def _checked(self, state: Any) -> dict[str, Any]:
+        """Return what state.json held; raise ModelError where it is not what `on_epoch_end` wrote."""
+        path = self.folder / "state.json"
+        remedy = f"Delete {path} to train again from the first epoch, with the same split."
+        try:
+            scores = [row["val_macro_f1"] + row["seconds"] for row in state["history"]]
+            files = [self.folder / state[name] for name in ("last", "best")]
+            len(state["random"])
+            whole = all(type(score) is float for score in scores) and len(scores) > 0
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{path}: holds no training state ({error!r}). {remedy}") from error
+        if not whole:
+            raise ModelError(f"{path}: its history holds no epoch with a validation macro-F1. {remedy}")
+        for file in files:
+            if not file.is_file():
+                raise ModelError(f"{path}: names {file.name}, which is missing. {remedy}")
+        return dict(state)
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -65,15 +84,25 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         path = self.folder / self.state["last"]
         try:
             model = keras.saving.load_model(path)
-        except (ValueError, OSError) as error:
-            raise ModelError(f"checkpoint {path}: cannot be loaded ({error}); start the run anew.") from error
-        for generator, state in zip(_generators(model), self.state["random"], strict=True):
-            generator.assign(state)
+            for generator, state in zip(_generators(model), self.state["random"], strict=True):
+                generator.assign(state)
+        except UNREADABLE as error:
+            raise self._damaged(path, error) from error
         return model
 
-    def best_weights(self) -> Path:
-        """Path of the best epoch's weights."""
-        return self.folder / str(self.state["best"])
+    def load_best(self, model: Any) -> None:
+        """Give `model` the best epoch's weights."""
+        path = self.folder / str(self.state["best"])
+        try:
+            model.load_weights(path)
+        except UNREADABLE as error:
+            raise self._damaged(path, error) from error
+
+    def _damaged(self, path: Path, error: Exception) -> ModelError:
+        return ModelError(
+            f"checkpoint {path}: cannot be loaded ({error}). "
+            f"Delete {self.folder / 'state.json'} to train again from the first epoch, with the same split."
+        )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Open the TensorBoard log."""

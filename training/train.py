@@ -56,7 +56,7 @@ def train(
                 verbose=1 if sys.stderr.isatty() else 2,
             )  # fmt: skip
     best = build_model(config.model)
-    best.load_weights(progress.best_weights())
+    progress.load_best(best)
     return best, progress
 
 

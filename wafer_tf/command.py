@@ -16,8 +16,8 @@ def run(main: Callable[[], int | None]) -> int:
         main: does the work; returns an exit code, or None for 0.
 
     Returns:
-        What `main` returned, or the `exit_code` of the WaferError it raised, InputError's for a failing disk or file,
-        130 after Ctrl-C. The error's text goes to stderr, without a traceback.
+        What `main` returned, or the `exit_code` of the WaferError it raised, InputError's for a failing disk or file
+        or too little memory, 130 after Ctrl-C. The error's text goes to stderr, without a traceback.
     """
     try:
         return main() or 0
@@ -27,6 +27,9 @@ def run(main: Callable[[], int | None]) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return InputError.exit_code
+    except MemoryError as error:
+        print(f"error: not enough memory ({error or 'none left'}); use a larger machine or less data.", file=sys.stderr)
         return InputError.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing half-made was kept.", file=sys.stderr)

@@ -11,11 +11,12 @@ report.txt, report.json, model_card.md, figures/
 DONE             written last: without it the run is not finished
 """
 
+import io
 import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import Decision
+from wafer_tf.dies import CLASSES
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.pipeline import evaluation_batches
+from wafer_tf.splits import UNREADABLE
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:
@@ -44,7 +47,10 @@ class RunFolder:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             hint = f"--resume {path} goes on with it" if (path / "config.json").is_file() else "choose another --out"
             raise UsageError(f"run folder {path}: already exists and is not empty; {hint}. Nothing was changed.")
-        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        try:
+            (path / "checkpoints").mkdir(parents=True)
+        except FileExistsError:  # another run that began at the same moment, or a file on the way
+            raise UsageError(f"run folder {path}: cannot be made; a file or another run is there.") from None
         return cls(path)
 
     @classmethod
@@ -64,13 +70,33 @@ class RunFolder:
         """Whether the run has finished."""
         return (self.path / "DONE").is_file()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other training processes out of the folder; the system ends the lock with the process, however it ends.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        import fcntl
+
+        with (self.path / "config.json").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"run folder {self.path}: another process is training in it; wait for it or stop it first."
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
+
     def read_json(self, name: str) -> Any:
         """Return the contents of a JSON file of the folder."""
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ModelError(f"run folder {self.path}: {name} is missing.") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"run folder {self.path}: {name} is not valid JSON ({error}).") from None
 
     def write_json(self, name: str, data: Any) -> None:
@@ -87,18 +113,41 @@ class RunFolder:
         finally:
             partial.unlink(missing_ok=True)
 
+    def read_array(self, name: str, key: str) -> NDArray[Any]:
+        """Return one array of an npz file of the folder."""
+        try:
+            with np.load(io.BytesIO((self.path / name).read_bytes()), allow_pickle=False) as archive:
+                found: NDArray[Any] = archive[key]
+                return found
+        except FileNotFoundError:
+            raise ModelError(f"run folder {self.path}: {name} is missing.") from None
+        except UNREADABLE as error:
+            raise ModelError(f"run folder {self.path}: {name} holds no whole array {key} ({error}).") from error
+
     def decision(self) -> Decision:
         """Return the class bias and temperature fitted on validation."""
-        return Decision.from_json(self.read_json("decision.json"))
+        data = self.read_json("decision.json")
+        try:
+            return Decision.from_json(data)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"run folder {self.path}: decision.json: {error}") from error
 
     def model(self) -> "keras.Model":
         """Load model.keras, without an optimizer."""
         import keras
 
         try:
-            return keras.saving.load_model(self.path / "model.keras", compile=False)
-        except (ValueError, OSError, KeyError) as error:
+            model = keras.saving.load_model(self.path / "model.keras", compile=False)
+            shapes = model.input_shape, model.output_shape
+        except UNREADABLE as error:
             raise ModelError(f"run folder {self.path}: model.keras cannot be loaded ({error}).") from error
+        (_, *sides), answer = shapes
+        if len(sides) != 3 or sides[0] != sides[1] or answer != (None, len(CLASSES)):
+            raise ModelError(
+                f"run folder {self.path}: model.keras takes {shapes[0]} and answers {answer}; expected a square encoded "
+                f"map and {len(CLASSES)} logits."
+            )
+        return model
 
 
 def predict_logits(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -31,11 +32,11 @@ LARGE_SHARE = 0.10
 """A group with more than this share of the wafers is worth a warning."""
 
 
-_UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-"""What numpy, zipfile and json raise on a damaged npz; found by changing every byte of one."""
+"""What numpy, zipfile and json raise on a damaged npz (or keras on a damaged .keras); found by changing every byte of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ class Split:
             split = cls(part=part, group=group, **facts)
         except FileNotFoundError:
             raise ModelError(f"{path}: no such file; expected the split of a training run.") from None
-        except _UNREADABLE as why:
+        except UNREADABLE as why:
             raise ModelError(
                 f"{path}: not a whole split file ({why}). Train again, or restore the run folder."
             ) from why

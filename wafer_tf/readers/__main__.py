@@ -42,7 +42,7 @@ def convert(source_path: Path, target: Path, *, report: Path | None = None, over
 
     check_target(target, overwrite=overwrite)
     if report is not None:
-        _check_report(report, overwrite)
+        _check_report(report, target, overwrite=overwrite)
     summary = Summary(with_yields=report is not None)
     with open_source(source_path, progress=True) as source:
         if target.exists() and source.path.exists() and target.samefile(source.path):
@@ -66,9 +66,10 @@ def convert(source_path: Path, target: Path, *, report: Path | None = None, over
     print(f"wrote {target}", file=sys.stderr)
 
 
-def _check_report(report: Path, overwrite: bool) -> None:
-    if report.exists() and not report.is_dir():
-        raise InputError(f"{report}: is a file; expected a folder for the figures.")
+def _check_report(report: Path, target: Path, *, overwrite: bool) -> None:
+    for folder in (report, *report.parents):
+        if folder == target or (folder.exists() and not folder.is_dir()):
+            raise InputError(f"{folder}: is a file; expected a folder for the figures (--report {report}).")
     made = [name for name in FIGURES if (report / name).exists()]
     if made and not overwrite:
         raise InputError(f"{report / made[0]}: exists already; pass --overwrite to replace it, or name another folder.")

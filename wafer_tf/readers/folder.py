@@ -1,21 +1,24 @@
 """A folder of class-named folders, each with one grid per file: .npy, .csv or .txt."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, check_map
 from wafer_tf.errors import InputError
+from wafer_tf.readers.npyheader import read_header
 from wafer_tf.readers.source import BATCH_ROWS, Source, bad_sides, class_code
 from wafer_tf.waferset import WaferSet
 
 SUFFIXES = (".npy", ".csv", ".txt")
 MAX_TEXT_BYTES = 4 * MAX_SIDE * MAX_SIDE * 4
 """A grid of 300 x 300 written as '2.00, ' takes less."""
+SEPARATORS = (";", ",", "\t")
+NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
 def open_folder(path: Path) -> Source:
@@ -28,8 +31,12 @@ def open_folder(path: Path) -> Source:
     files: list[tuple[Path, int]] = []
     for folder in folders:
         code = class_code(folder.name, f"{folder}")
-        grids = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
-        for grid in grids:
+        for grid in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
+            if not grid.is_file():
+                raise InputError(
+                    f"{grid}: no file (a folder, a broken link or a pipe); expected one grid file per wafer, all directly "
+                    "in their class folder."
+                )
             if grid.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{grid}: not a grid file; expected {', '.join(SUFFIXES)} in a class folder.")
             files.append((grid, code))
@@ -51,7 +58,7 @@ def open_folder(path: Path) -> Source:
 def read_grid(path: Path) -> NDArray[np.uint8]:
     """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file.
 
-    Text holds one row of dies per line, cells parted by commas, semicolons or blanks.
+    Text holds one row of dies per line, cells parted by commas, semicolons, tabs or blanks.
 
     Raises:
         InputError: no such grid in it.
@@ -72,16 +79,14 @@ def _shape(path: Path) -> tuple[int, ...]:
         return _text_grid(path).shape
     with path.open("rb") as stream:
         try:
-            version = npy.read_magic(stream)
-            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = header(stream)
-        except (ValueError, EOFError) as error:
+            shape, dtype = read_header(stream)
+        except ValueError as error:
             raise InputError(f"{path}: not a wafer file: no npy header ({error}).") from error
     if len(shape) != 2 or not all(MIN_SIDE <= side <= MAX_SIDE for side in shape):
         raise bad_sides(str(path), shape)
     if dtype.hasobject:
         raise InputError(f"{path}: holds pickled objects, which are not read; expected whole numbers 0, 1 or 2.")
-    return tuple(int(side) for side in shape)
+    return shape
 
 
 def _text_grid(path: Path) -> NDArray[Any]:
@@ -92,11 +97,21 @@ def _text_grid(path: Path) -> NDArray[Any]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file ({error.reason} at byte {error.start}).") from error
-    lines = [line.replace(",", " ").replace(";", " ").split() for line in text.splitlines() if line.strip()]
+    lines = [_cells(line) for line in text.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if len(line) != len(lines[0]):
             raise InputError(f"{path}: row {number} has {len(line)} cells, row 0 has {len(lines[0])}; expected a grid.")
         for column, cell in enumerate(line):
-            if not cell.replace(".", "", 1).isdigit():
-                raise InputError(f"{path}: {cell!r} at row {number}, column {column}; expected 0, 1 or 2.")
+            if not NUMBER.fullmatch(cell):
+                raise InputError(
+                    f"{path}: {cell[:20]!r} at row {number}, column {column}; expected 0, 1 or 2. "
+                    "Save the grid without header line and row names."
+                )
     return np.array(lines, dtype=np.float64).reshape(len(lines), len(lines[0]) if lines else 0)
+
+
+def _cells(line: str) -> list[str]:
+    """Return the cells of a line, an empty one where two separators meet; one separator at the end ends the line."""
+    separator = next((mark for mark in SEPARATORS if mark in line), None)
+    cells = [cell.strip() for cell in line.split(separator)]
+    return cells[:-1] if separator and not cells[-1] else cells

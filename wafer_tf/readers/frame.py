@@ -1,5 +1,6 @@
 """The columns of a pickled pandas table, found in the inert objects that `pickled.load` returns."""
 
+import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Frame:
         """
         try:
             names, blocks = _manager(root, data)
+            _check_size(blocks, data)
             columns: dict[str, Any] = {}
             for values, places in blocks:
                 for place, column in zip(places, _rows_of(values, data), strict=True):
@@ -63,6 +65,17 @@ def _manager(root: Any, data: mmap.mmap) -> tuple[list[str], list[tuple[Any, lis
     if len(names) > MAX_COLUMNS or len(set(names)) != len(names):
         raise ValueError(f"it has {len(names)} columns, {len(set(names))} of them distinct")
     return names, [(values, _places(places, len(names), data)) for values, places in pairs]
+
+
+def _check_size(blocks: Sequence[tuple[Any, list[int]]], data: mmap.mmap) -> None:
+    """Refuse blocks that share their cells: a thousand of them would fill the memory from a small file."""
+    claimed = sum(
+        len(values.data) if type(values.data) is list else math.prod(values.shape) * values.dtype.itemsize
+        for values, _ in blocks
+        if type(values) is Array
+    )
+    if claimed > len(data):
+        raise ValueError(f"blocks of {claimed} bytes in a file of {len(data)}")
 
 
 def _index(index: Any, data: mmap.mmap) -> Sequence[Any]:
@@ -122,6 +135,8 @@ def _strings(values: Call, data: mmap.mmap) -> list[Any]:
     if type(chunked) is not Call or chunked.func.name not in ("chunked_array", "_restore_array"):
         raise ValueError(f"a column of {values.func.module}.{values.func.name}")
     chunks = chunked.args[0] if chunked.func.name == "chunked_array" else [chunked]
+    if len(chunks) > 1 and len({id(chunk) for chunk in chunks}) != len(chunks):
+        raise ValueError("Arrow chunks that repeat")
     return [string for chunk in chunks for string in _arrow_strings(chunk, data)]
 
 
@@ -178,6 +193,8 @@ def text(cell: Any, data: mmap.mmap, where: str, *, depth: int = 0) -> str:
             items = _elements(cell, data)
         except UnicodeDecodeError as error:
             raise InputError(f"{where}: text that is no Unicode ({error.reason}); the file is damaged.") from error
+        except ValueError as error:
+            raise InputError(f"{where}: holds {_kind(cell)} that cannot be read ({error}).") from error
     elif type(cell) in (list, tuple):
         items = cell
     if items is None or len(items) > 1 or depth > 3:

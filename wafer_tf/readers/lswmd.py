@@ -72,12 +72,12 @@ def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
     n, offsets = len(maps), offsets_of(shapes)
     lot = _strings(frame.columns["lotName"], data, "lotName")
     index = whole_numbers(_numbers(frame.columns["waferIndex"], data), "", column="waferIndex")
-    label = _codes(frame.columns["failureType"], data, lambda name, row: class_code(name, f"row {row}: failureType"))
+    label = _codes(frame.columns, "failureType", data, lambda name, row: class_code(name, f"row {row}: failureType"))
     split = np.zeros(n, "<U1")
     for name in SPLIT_COLUMNS:
         if name in frame.columns:
             names = np.array(SPLITS, dtype=np.str_)
-            split = tight(names[_codes(frame.columns[name], data, _split_code)])
+            split = tight(names[_codes(frame.columns, name, data, _split_code)])
 
     def batches() -> Iterator[WaferSet]:
         for a, b in batch_edges(offsets):
@@ -124,14 +124,17 @@ def _grid(grid: Array, data: mmap.mmap) -> NDArray[Any]:
     return flat.reshape(cols, rows).T if grid.fortran else flat.reshape(rows, cols)
 
 
-def _codes(column: Sequence[Any], data: mmap.mmap, code: Callable[[str, int], int]) -> NDArray[np.int64]:
+def _codes(columns: dict[str, Any], name: str, data: mmap.mmap, code: Callable[[str, int], int]) -> NDArray[np.int64]:
     """Return (n,) the code of each cell; equal cells are one object in the main, so each is worked out once."""
+    column: Sequence[Any] = columns[name]
+    if isinstance(column, np.ndarray):  # of numbers: all 0 or NaN where no wafer has a label
+        column = column.tolist()
     known: dict[int, int] = {}
     codes = np.empty(len(column), np.int64)
     for row, cell in enumerate(column):
         found = known.get(id(cell))  # the column keeps the cells alive, so an id stands for one cell
         if found is None:
-            found = known[id(cell)] = code(text(cell, data, f"row {row}"), row)
+            found = known[id(cell)] = code(text(cell, data, f"row {row}: {name}"), row)
         codes[row] = found
     return codes
 

@@ -1,6 +1,10 @@
 """npz archives of wafer maps: `flat`, `offsets`, `shapes`, `lot`, `wafer_index`, optional `label`, `official_split`."""
 
+import lzma
+import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.errors import InputError
+from wafer_tf.readers.npyheader import read_header
 from wafer_tf.readers.source import (
     MAX_CELLS,
     MAX_TEXT,
@@ -30,6 +35,11 @@ REQUIRED = ("flat", "offsets", "shapes", "lot", "wafer_index")
 KINDS = {"flat": "u", "offsets": "iu", "shapes": "iu", "lot": "U", "wafer_index": "iuf", "label": "U"}
 MAX_EXPANSION = 1100
 """Most that deflate can expand (1032) and a little; what claims more is no honest archive."""
+_DAMAGED: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, RuntimeError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
+"""What zipfile and the decompressors under it raise on a damaged archive."""
 
 
 def open_npz(path: Path) -> Source:
@@ -41,15 +51,18 @@ def open_npz(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as archive:
             return _open(path, archive)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except _DAMAGED as error:
         raise InputError(f"{path}: damaged or truncated npz archive ({error}); expected a whole one.") from error
 
 
 def _open(path: Path, archive: zipfile.ZipFile) -> Source:
-    names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
+    entries = sorted({info.filename for info in archive.infolist()})
+    names = {name.removesuffix(".npy") for name in entries if name.endswith(".npy")}
     missing = [key for key in REQUIRED if key not in names]
     if missing:
-        found = ", ".join(sorted(names)[:8]) or "nothing"
+        found = ", ".join(name[:80] for name in entries[:8]) or "nothing"
         raise InputError(
             f"{path}: not a wafer file: a zip archive without {', '.join(missing)} (it holds {found}); expected an npz "
             f"with {', '.join(REQUIRED)}. If it holds LSWMD.pkl, unpack it first."
@@ -89,15 +102,13 @@ def _array(path: Path, archive: zipfile.ZipFile, key: str, *, length: int | None
     info = archive.getinfo(f"{key}.npy")
     with archive.open(info) as stream:
         try:
-            version = npy.read_magic(stream)
-            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = header(stream)
+            shape, dtype = read_header(stream)
         except ValueError as error:
             raise InputError(f"{path}: {key} is no npy array ({error}).") from error
     kinds = KINDS.get(key, "U")
-    if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > 4 * MAX_TEXT:
+    if dtype.hasobject or dtype.kind not in kinds or not 0 < dtype.itemsize <= 4 * MAX_TEXT:
         raise InputError(f"{path}: {key} holds {dtype}; expected {_words(kinds)}.")
-    count = int(np.prod([int(side) for side in shape], dtype=object))
+    count = math.prod(shape)
     if length is not None and shape != (length,):
         raise InputError(f"{path}: {key} has shape {shape}; expected ({length},), as the shapes of its maps say.")
     claimed, limit = count * dtype.itemsize, min(info.compress_size * MAX_EXPANSION, MAX_CELLS)

@@ -54,6 +54,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     """Refuse to write where a file exists already, or where no folder is."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a Parquet file to write.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a device or pipe; expected the name of a Parquet file to write.")
     if path.exists() and not overwrite:
         raise InputError(f"{path}: exists already; pass --overwrite to replace it, or name another file.")
     if not path.parent.is_dir():
@@ -134,7 +136,8 @@ def open_parquet(path: Path) -> Source:
         if file.metadata.num_rows > MAX_WAFERS:
             raise InputError(f"{path}: {file.metadata.num_rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
         small = file.read([name for name in COLUMNS if name != "dies"])
-    except (pa.ArrowException, OSError) as error:
+        small.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
     for name in ("rows", "cols", "lot", "wafer_index", "split"):
         if small[name].null_count:
@@ -177,6 +180,8 @@ def _dies(
         column = file.read_row_group(group, ["dies"])["dies"]
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
+    if len(column) != last - first or last > len(shapes):
+        raise _damaged(path, ValueError(f"row group {group} holds {len(column)} maps, its header says {last - first}"))
     for chunk in column.chunks:
         part = shapes[first : first + len(chunk)]
         if len(part) == 0:
@@ -196,6 +201,9 @@ def _dies(
 
 def _check_layout(path: Path, found: "pa.Schema") -> None:
     metadata = found.metadata or {}
+    twice = [name for name in COLUMNS if found.names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: two columns {twice[0]}; expected one each of {', '.join(COLUMNS)}.")
     missing = [name for name in COLUMNS if name not in found.names]
     if missing:
         raise InputError(

@@ -12,20 +12,17 @@ regular expression; what it does not recognise is read here, opcode by opcode.
 import mmap
 import struct
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from wafer_tf.errors import InputError
 from wafer_tf.readers.fastarrays import FastArrays
-from wafer_tf.readers.pickledtypes import Array, Call, Dtype, Name, Raw, check_name
+from wafer_tf.readers.opcodes import OPCODES
+from wafer_tf.readers.pickledtypes import Array, Call, Dtype, Name, Raw, UnreadableError, called, check_name, text_of
 
 MAX_STACK = 1 << 20
 """Objects that may wait at once; a genuine pickle hands lists on by the thousand."""
 _MARK = object()
 _RELEASE = 1 << 26
-
-
-class UnreadableError(Exception):
-    """The stream is broken or asks for something no table needs; the text says what."""
 
 
 class SkippedError(Exception):
@@ -44,12 +41,12 @@ def load(data: mmap.mmap, *, progress: Callable[[int], object] | None = None, fa
         InputError: a global that is not on the list, an opcode that no table needs, a broken stream.
     """
     try:
-        return _Machine(data, progress, fast).run()
+        return Machine(data, progress, fast).run()
     except SkippedError:
-        return _Machine(data, None, False).run()
+        return Machine(data, None, False).run()
 
 
-class _Machine:
+class Machine:
     """A stack, a memo and a place in the file."""
 
     def __init__(self, data: mmap.mmap, progress: Callable[[int], object] | None, fast: bool) -> None:
@@ -60,7 +57,7 @@ class _Machine:
         self.progress, self.told, self.released = progress, 0, 0
         self.fast = FastArrays(data) if fast else None
         self.table: list[Callable[[], None] | None] = [None] * 256
-        for code, method in self.OPCODES.items():
+        for code, method in OPCODES.items():
             self.table[code[0]] = getattr(self, method)
 
     def run(self) -> Any:
@@ -305,26 +302,7 @@ class _Machine:
         args, func = self.stack.pop(), self.stack.pop()
         if type(func) is not Name or type(args) is not tuple:
             raise UnreadableError(f"a call of a {type(func).__name__}")
-        self.stack.append(self._called(func, args))
-
-    def _called(self, func: Name, args: tuple[Any, ...]) -> Any:
-        if func.name == "_reconstruct":
-            return Array()
-        if func.name == "_frombuffer":
-            buffer, dtype, shape, order = args
-            return Array().fill(shape, dtype, order == "F", buffer)
-        if func.name == "dtype":
-            return Dtype(_text(args[0]))
-        if func.name == "encode":
-            return _text(args[0]).encode("latin1")
-        if func.name in ("bytes", "bytearray"):
-            content = args[0] if args else b""
-            if type(content) not in (bytes, Raw) or len(args) > 1:
-                raise UnreadableError(f"{func.name} of a {type(content).__name__}")
-            return content
-        if func.name == "scalar":
-            return Array().fill((), args[0], False, args[1])
-        return Call(func, args)
+        self.stack.append(called(func, args))
 
     def newobj(self) -> None:
         args, func = self.stack.pop(), self.stack.pop()
@@ -340,63 +318,12 @@ class _Machine:
         elif type(target) is Dtype and type(state) is tuple and len(state) >= 8:
             if any(part is not None for part in state[2:5]):
                 raise UnreadableError("an array of records")
-            target.order = _text(state[1])
+            target.order = text_of(state[1])
         elif type(target) is Call and target.state is None:
             target.state = state
         else:
             raise UnreadableError(f"a state for a {type(target).__name__}")
 
-    OPCODES: ClassVar[dict[bytes, str]] = {
-        b"\x80": "proto",
-        b"\x95": "frame",
-        b"N": "none",
-        b"\x88": "true",
-        b"\x89": "false",
-        b"K": "int1",
-        b"M": "int2",
-        b"J": "int4",
-        b"\x8a": "long1",
-        b"G": "float8",
-        b"U": "bytes1",
-        b"C": "bytes1",
-        b"T": "bytes4",
-        b"B": "bytes4",
-        b"\x8e": "bytes8",
-        b"\x96": "bytes8",
-        b"\x8c": "text1",
-        b"X": "text4",
-        b"(": "mark",
-        b"]": "empty_list",
-        b"a": "append",
-        b"e": "appends",
-        b")": "empty_tuple",
-        b"t": "tuple0",
-        b"\x85": "tuple1",
-        b"\x86": "tuple2",
-        b"\x87": "tuple3",
-        b"}": "empty_dict",
-        b"s": "setitem",
-        b"u": "setitems",
-        b"q": "put1",
-        b"r": "put4",
-        b"\x94": "memoize",
-        b"h": "get1",
-        b"j": "get4",
-        b"c": "globe",
-        b"\x93": "stack_global",
-        b"R": "reduce",
-        b"\x81": "newobj",
-        b"b": "build",
-    }
-
-
-def _text(value: Any) -> str:
-    if type(value) is bytes:
-        return value.decode("latin1")
-    if type(value) is not str:
-        raise UnreadableError(f"a {type(value).__name__} where a name belongs")
-    return value
-
 
 def _key(value: Any) -> Any:
-    return value if type(value) is int else _text(value)
+    return value if type(value) is int else text_of(value)

@@ -33,6 +33,10 @@ _ALLOWED = frozenset(
 """What a genuine LSWMD.pkl names, under the names of pandas 0.19 to 3 and numpy 1 and 2."""
 
 
+class UnreadableError(Exception):
+    """The stream is broken or asks for something no table needs; the text says what."""
+
+
 class Name(NamedTuple):
     """A global that a pickle names; it stays a name."""
 
@@ -123,3 +127,33 @@ class Array:
         if found != count * self.dtype.itemsize or (self.dtype.hasobject and type(data) is not list):
             raise ValueError(f"an array of shape {shape} and dtype {self.dtype} claimed for {found} bytes")
         return self
+
+
+def called(func: Name, args: tuple[Any, ...]) -> Any:
+    """Return what a call of an allowed global stands for: bytes, a dtype, an array, or the call itself."""
+    if func.name == "_reconstruct":
+        return Array()
+    if func.name == "_frombuffer":
+        buffer, dtype, shape, order = args
+        return Array().fill(shape, dtype, order == "F", buffer)
+    if func.name == "dtype":
+        return Dtype(text_of(args[0]))
+    if func.name == "encode":
+        return text_of(args[0]).encode("latin1")
+    if func.name in ("bytes", "bytearray"):
+        content = args[0] if args else b""
+        if type(content) not in (bytes, Raw) or len(args) > 1:
+            raise UnreadableError(f"{func.name} of a {type(content).__name__}")
+        return content
+    if func.name == "scalar":
+        return Array().fill((), args[0], False, args[1])
+    return Call(func, args)
+
+
+def text_of(value: Any) -> str:
+    """Return text, also where Python 2 wrote it as bytes."""
+    if type(value) is bytes:
+        return value.decode("latin1")
+    if type(value) is not str:
+        raise UnreadableError(f"a {type(value).__name__} where a name belongs")
+    return value
