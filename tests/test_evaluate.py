@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,56 @@ def test_an_earlier_report_is_not_overwritten_unasked(
     assert (tmp_path / "report.json").read_text() == "{}"
 
 
-def test_a_damaged_model_is_refused(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
+@pytest.mark.parametrize("content", ["[]", "{}", '{"facts": {}}', "not json"])
+@pytest.mark.parametrize("name", ["config.json", "report.json", "decision.json"])
+def test_a_damaged_record_of_a_run_is_named(
+    name: str, content: str, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(small_run, broken)
+    (broken / name).write_text(content)
+    assert main([str(broken)]) == 3
+    assert f"run folder {broken}: {name}" in capsys.readouterr().err
 
+
+def test_data_that_has_gone_or_changed_since_training_is_named(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(small_run, moved)
+    record = json.loads((moved / "config.json").read_text())
+    record["config"]["data"] = str(tmp_path / "maps.parquet")
+    (moved / "config.json").write_text(json.dumps(record))
+    assert main([str(moved)]) == 4
+    assert "maps.parquet: no such file or folder" in capsys.readouterr().err
+    write_parquet(synthesize(4, seed=99).wafers, tmp_path / "maps.parquet")
+    assert main([str(moved)]) == 3
+    assert "belongs to another set of wafers" in capsys.readouterr().err
+
+
+def test_a_report_folder_that_is_a_file_is_refused_before_scoring(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main([str(small_run), "--out", str(tmp_path / "file")]) == 2
+    assert "is a file; expected a folder" in capsys.readouterr().err
+
+
+def test_a_model_of_other_classes_is_refused(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    other = tmp_path / "other"
+    shutil.copytree(small_run, other)
+    keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]).save(
+        other / "model.keras"
+    )
+    assert main([str(other)]) == 3
+    assert "answers (None, 4); expected a square encoded map and 9 logits" in capsys.readouterr().err
+
+
+def test_a_damaged_model_is_refused(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(small_run, broken)
     (broken / "model.keras").write_bytes((small_run / "model.keras").read_bytes()[:5000])

@@ -18,7 +18,7 @@ from training.fit import main
 from training.job import fill_classes
 from training.progress import MacroF1, Progress
 from wafer_tf.decision import macro_f1
-from wafer_tf.errors import UsageError
+from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.models import ModelConfig
 from wafer_tf.run_folder import RunFolder
 from wafer_tf.synthesis import synthesize
@@ -88,6 +88,10 @@ def test_an_existing_run_folder_is_left_alone(small_run: Path, capsys: pytest.Ca
         (["--precision", "int8"], 2, "expected one of float32"),
         (["--epochs", "0"], 2, "expected at least 1"),
         (["--require-gpu"], 2, "TensorFlow sees no GPU"),
+        (["--limit-per-class", "0"], 2, "expected at least 1"),
+        (["--seed", str(2**40)], 2, "expected at most 4294967295"),
+        (["--turn-prob", "7"], 2, "expected 0 to 1"),
+        (["--weight-decay", "nan"], 2, "0 to below 1"),
         (["--resume", "missing"], 3, "expected a folder that training.fit made"),
         (["--resume", "missing", "--epochs", "3"], 2, "give no other flag"),
         (["--backbone-weights", "missing", "--out", "OUT"], 3, "no such file or folder"),
@@ -172,12 +176,62 @@ def test_early_stopping_needs_nothing_but_the_history(tmp_path: Path) -> None:
     assert progress.best_epoch == 1
 
 
+STATE = {"history": [{"val_macro_f1": 0.5, "seconds": 1.0}], "last": "l.keras", "best": "b.weights.h5", "random": []}
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ([], "holds no training state"),
+        ({}, "holds no training state"),
+        ({**STATE, "history": []}, "no epoch"),
+        ({**STATE, "history": [{"val_macro_f1": "high", "seconds": 1.0}]}, "holds no training state"),
+        ({**STATE, "last": None}, "holds no training state"),
+        ({**STATE, "random": 5}, "holds no training state"),
+        (STATE, "names l.keras, which is missing"),
+    ],
+)
+def test_a_damaged_training_state_is_refused_with_the_way_to_go_on(state: object, says: str, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    run.write_json("checkpoints/state.json", state)
+    with pytest.raises(ModelError, match=rf"state\.json: .*{says}.*Delete .*state\.json to train again"):
+        Progress(run, patience=2)
+
+
+def test_a_damaged_checkpoint_is_refused_with_the_way_to_go_on(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    for name in ("l.keras", "b.weights.h5"):
+        (tmp_path / "run" / "checkpoints" / name).write_bytes(b"PK\x03\x04 not a checkpoint")
+    run.write_json("checkpoints/state.json", STATE)
+    progress = Progress(run, patience=2)
+    with pytest.raises(ModelError, match=r"l\.keras: cannot be loaded.*Delete"):
+        progress.last_model()
+    with pytest.raises(ModelError, match=r"b\.weights\.h5: cannot be loaded.*Delete"):
+        progress.load_best(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+
+
+def test_a_split_that_cannot_be_made_leaves_no_folder_in_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wafer_tf.readers import write_parquet
+    from wafer_tf.waferset import WaferSet
+
+    made = synthesize({"Center": 1, "none": 5}, seed=0).wafers
+    maps = [made.map(i) for i in range(6)]
+    write_parquet(WaferSet.from_maps(maps, label=made.label, lot=["one lot"] * 6), tmp_path / "maps.parquet")
+    assert main(["--data", str(tmp_path / "maps.parquet"), "--out", str(tmp_path / "run")]) == 4
+    assert "in 1 groups leaves none for the validation part" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_configuration_goes_to_json_and_back_and_refuses_unknown_keys() -> None:
     config = FitConfig(data="maps.npz", model=ModelConfig(width=32), class_weights="balanced")
     data = json.loads(json.dumps(config.to_json()))
     assert FitConfig.from_json(data) == config
     with pytest.raises(UsageError, match="unknown learning_speed"):
         FitConfig.from_json({**data, "learning_speed": 1})
+    with pytest.raises(UsageError, match="epochs is '9'; expected int"):
+        FitConfig.from_json({**data, "epochs": "9"})
 
 
 def test_rare_classes_are_filled_with_synthetic_maps_on_the_users_die_grids() -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from wafer_tf.command import run as run_command
-from wafer_tf.errors import InputError, UsageError
+from wafer_tf.errors import InputError, ModelError, UsageError
 
 EXAMPLE = """example:
   python -m training.evaluate runs/20261122-101500-resnet18 --data other_maps.parquet
@@ -42,10 +42,7 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
 
     quiet_tensorflow()
 
-    import numpy as np
-
-    from training.config import FitConfig
-    from training.job import data_facts, load_data
+    from training.job import data_facts, load_config, load_data
     from training.runtime import prepare, versions
     from wafer_tf.groups import number_lots
     from wafer_tf.overlap import count_known
@@ -61,10 +58,21 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
         raise UsageError(
             f"{target}: holds the report of an earlier evaluation; add --overwrite or choose another --out."
         )
-    config = FitConfig.from_json(run.read_json("config.json")["config"])
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target}: is a file; expected a folder for the report (--out).")
+    config, decision = load_config(run), run.decision()
+    if data is None and config.data is not None and not Path(config.data).exists():
+        raise InputError(
+            f"{config.data}: no such file or folder, seen from {Path.cwd()}; it is what the run was trained on. "
+            "Run the command where it is found, or score other maps with --data OTHER."
+        )
     prepare(seed=config.seed, precision="float32", require_gpu=False)
-    own = run.read_json("report.json")["facts"]
-    facts = {"model": own["model"], "input": own["input"], "parameters": own["parameters"], "versions": versions()}
+    try:
+        own = run.read_json("report.json")["facts"]
+        facts = {name: own[name] for name in ("model", "input", "parameters")} | {"versions": versions()}
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"run folder {path}: report.json lacks what a report of the run holds ({error!r}).") from error
+    model = run.model()
     if data is None:
         wafers = load_data(config)
         split = Split.load(path / "split.npz", wafers)
@@ -79,15 +87,14 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
             raise InputError(f"{data}: no labelled wafer; expected labels to score against.")
         group = number_lots(wafers.lot)
         facts |= data_facts(str(data), wafers) | {"part": "every labelled map"}
-        with np.load(path / "seen.npz") as archive:
-            copies = count_known(wafers, archive["fingerprints"])
+        copies = count_known(wafers, run.read_array("seen.npz", "fingerprints"))
         if copies:
             warning = f"{copies} of the {len(wafers)} maps scored are copies (also turned or mirrored) of maps the run "
             warning += "trained on or chose by: the scores flatter the model."
             facts["warnings"] = [warning]
             print(f"warning: {warning}", file=sys.stderr)
     print(f"scoring {len(wafers)} maps with the model of {path}", file=sys.stderr)
-    prob = run.decision().probabilities(predict_logits(run.model(), wafers, progress=True))
+    prob = decision.probabilities(predict_logits(model, wafers, progress=True))
     scores = score(wafers.label, prob, group=group)
     target.mkdir(parents=True, exist_ok=True)
     write_report(target, facts=facts, scores=scores, controls={}, wafers=wafers, label=wafers.label, prob=prob)

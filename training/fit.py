@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wafer_tf.command import run as run_command
-from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from training.config import FitConfig
+    from wafer_tf.run_folder import RunFolder
 
 EXAMPLE = """example:
   python -m training.fit --data LSWMD.pkl --seed 1
@@ -102,21 +103,31 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
         config = config.smoke()
     if not isinstance(out, Path):
         out = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{config.model.architecture}"
-    from training.job import check, execute
+    from training.job import check
 
     check(config)
     run = RunFolder.create(out)
     command = shlex.join(["python", "-m", "training.fit", *argv])
-    run.write_json("config.json", {"config": config.to_json(), "command": command})
     try:
-        execute(config, run)
-    except BaseException as stop:
+        run.write_json("config.json", {"config": config.to_json(), "command": command})
+        _execute(config, run)
+    except BaseException:
         if not (run.path / "split.npz").exists():  # nothing worth keeping yet: leave no folder in the way
             shutil.rmtree(run.path)
-        elif isinstance(stop, KeyboardInterrupt):
-            print(f"stopped; go on with: python -m training.fit --resume {run.path}", file=sys.stderr)
         raise
     return None
+
+
+def _execute(config: "FitConfig", run: "RunFolder") -> None:
+    from training.job import execute
+
+    try:
+        with run.locked():
+            execute(config, run)
+    except KeyboardInterrupt:
+        if (run.path / "split.npz").exists():
+            print(f"stopped; go on with: python -m training.fit --resume {run.path}", file=sys.stderr)
+        raise
 
 
 def _config(args: dict[str, Any]) -> "FitConfig":
@@ -134,20 +145,16 @@ def _config(args: dict[str, Any]) -> "FitConfig":
 
 
 def _resume(path: Path) -> int | None:
-    from training.config import FitConfig
-    from training.job import check, execute
+    from training.job import check, load_config
     from wafer_tf.run_folder import RunFolder
 
     run = RunFolder.open(path, finished=False)
     if run.done:
         print(f"run {path} is already finished; see {path / 'report.txt'}", file=sys.stderr)
         return None
-    try:
-        config = FitConfig.from_json(run.read_json("config.json")["config"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"run folder {path}: config.json holds no configuration ({error!r}).") from error
+    config = load_config(run)
     check(config)
-    execute(config, run)
+    _execute(config, run)
     return None
 
 

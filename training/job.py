@@ -151,9 +151,9 @@ def _split(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:
     for name, part in (("training", split.train), ("validation", split.validation), ("test", split.test)):
         if not len(part):
             raise InputError(
-                f"{config.data or BUILTIN}: the split of {len(wafers)} labelled maps in {split.stats['n_groups']} groups "
-                f"leaves none for the {name} part; expected at least three groups (wafers that share no lot and no "
-                "near-copy). Add maps of other lots, or try --split random."
+                f"{config.data or BUILTIN}: the split of {len(wafers)} labelled maps in {split.stats['n_groups']} "
+                f"groups leaves none for the {name} part; expected at least three groups (wafers that share no lot and "
+                "no near-copy). Add maps of other lots, or try --split random."
             )
     split.save(path)
     for warning in split.stats["warnings"]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import PLANES
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.pipeline import evaluation_batches
 from wafer_tf.splits import UNREADABLE
@@ -49,7 +50,7 @@ class RunFolder:
             raise UsageError(f"run folder {path}: already exists and is not empty; {hint}. Nothing was changed.")
         try:
             (path / "checkpoints").mkdir(parents=True)
-        except FileExistsError:  # another run that began at the same moment, or a file on the way
+        except (FileExistsError, NotADirectoryError):  # another run began at the same moment, or a file is on the way
             raise UsageError(f"run folder {path}: cannot be made; a file or another run is there.") from None
         return cls(path)
 
@@ -142,10 +143,15 @@ class RunFolder:
         except UNREADABLE as error:
             raise ModelError(f"run folder {self.path}: model.keras cannot be loaded ({error}).") from error
         (_, *sides), answer = shapes
-        if len(sides) != 3 or sides[0] != sides[1] or answer != (None, len(CLASSES)):
+        if (
+            len(sides) != 3
+            or not sides[0]
+            or sides != [sides[0], sides[0], len(PLANES)]
+            or answer != (None, len(CLASSES))
+        ):
             raise ModelError(
-                f"run folder {self.path}: model.keras takes {shapes[0]} and answers {answer}; expected a square encoded "
-                f"map and {len(CLASSES)} logits."
+                f"run folder {self.path}: model.keras takes {shapes[0]} and answers {answer}; expected a square "
+                f"encoded map and {len(CLASSES)} logits."
             )
         return model
 

@@ -33,10 +33,10 @@ LARGE_SHARE = 0.10
 
 
 UNREADABLE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SyntaxError),
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-"""What numpy, zipfile and json raise on a damaged npz (or keras on a damaged .keras); found by changing every byte of one."""
+"""What numpy, zipfile and json raise on a damaged npz, and keras on a damaged model; found by changing every byte."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,8 +34,8 @@ def open_folder(path: Path) -> Source:
         for grid in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
             if not grid.is_file():
                 raise InputError(
-                    f"{grid}: no file (a folder, a broken link or a pipe); expected one grid file per wafer, all directly "
-                    "in their class folder."
+                    f"{grid}: no file (a folder, a broken link or a pipe); expected one grid file per wafer, all "
+                    "directly in their class folder."
                 )
             if grid.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{grid}: not a grid file; expected {', '.join(SUFFIXES)} in a class folder.")

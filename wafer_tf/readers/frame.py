@@ -37,7 +37,7 @@ class Frame:
             for values, places in blocks:
                 for place, column in zip(places, _rows_of(values, data), strict=True):
                     columns[names[place]] = column
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"not a wafer file: a pickle, but not of a pandas table as known here ({error})."
             ) from error
@@ -135,8 +135,9 @@ def _strings(values: Call, data: mmap.mmap) -> list[Any]:
     if type(chunked) is not Call or chunked.func.name not in ("chunked_array", "_restore_array"):
         raise ValueError(f"a column of {values.func.module}.{values.func.name}")
     chunks = chunked.args[0] if chunked.func.name == "chunked_array" else [chunked]
-    if len(chunks) > 1 and len({id(chunk) for chunk in chunks}) != len(chunks):
-        raise ValueError("Arrow chunks that repeat")
+    claimed = sum(_size(b.args[0]) for chunk in chunks for b in chunk.args[0][4] if b is not None)
+    if claimed > len(data):
+        raise ValueError(f"Arrow buffers of {claimed} bytes in a file of {len(data)}")
     return [string for chunk in chunks for string in _arrow_strings(chunk, data)]
 
 
@@ -160,6 +161,10 @@ def _arrow_strings(chunk: Any, data: mmap.mmap) -> list[str | None]:
         for k in np.flatnonzero(bits == 0).tolist():
             strings[k] = None
     return strings
+
+
+def _size(value: Any) -> int:
+    return value.size if type(value) is Raw else len(value)
 
 
 def _bytes(value: Any, data: mmap.mmap) -> bytes:

@@ -67,11 +67,11 @@ def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
         )
     maps = _maps(frame.columns["waferMap"])
     sides = np.array([grid.shape for grid in maps], np.int64).reshape(-1, 2)
-    check_shapes(sides, "")
+    check_shapes(sides, "table")
     shapes = sides.astype(np.int32)
     n, offsets = len(maps), offsets_of(shapes)
     lot = _strings(frame.columns["lotName"], data, "lotName")
-    index = whole_numbers(_numbers(frame.columns["waferIndex"], data), "", column="waferIndex")
+    index = whole_numbers(_numbers(frame.columns["waferIndex"], data), "table", column="waferIndex")
     label = _codes(frame.columns, "failureType", data, lambda name, row: class_code(name, f"row {row}: failureType"))
     split = np.zeros(n, "<U1")
     for name in SPLIT_COLUMNS:

@@ -79,7 +79,7 @@ class Machine:
             raise InputError(f"unsafe or damaged pickle: {error} at byte {self.pos}; nothing of it was run.") from error
         except (IndexError, struct.error) as error:
             raise InputError(f"truncated or damaged pickle: it breaks off at byte {self.pos}.") from error
-        except (ValueError, TypeError, AttributeError, UnicodeDecodeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             raise InputError(
                 f"damaged pickle: nonsense at byte {self.pos} ({error}); nothing of it was run."
             ) from error
