@@ -106,6 +106,7 @@ def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(
     err = capsys.readouterr().err
     assert says in err
     assert "Traceback" not in err
+    assert not list(tmp_path.iterdir()), "a folder was left in the way of the next try"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wafer_tf.command import run as run_command
-from wafer_tf.errors import UsageError
+from wafer_tf.errors import UsageError, WaferError
 
 if TYPE_CHECKING:
     from training.config import FitConfig
@@ -111,8 +111,10 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     try:
         run.write_json("config.json", {"config": config.to_json(), "command": command})
         _execute(config, run)
-    except BaseException:
-        if not (run.path / "split.npz").exists():  # nothing worth keeping yet: leave no folder in the way
+    except BaseException as stop:
+        # nothing worth keeping yet, or a fault that --resume would only meet again: leave no folder in the way
+        hopeless = isinstance(stop, WaferError) and not (run.path / "checkpoints" / "state.json").exists()
+        if hopeless or not (run.path / "split.npz").exists():
             shutil.rmtree(run.path)
         raise
     return None
