@@ -34,7 +34,7 @@ class FitConfig:
     """
 
     data: str | None = None
-    builtin_per_class: int = 200
+    builtin_per_class: int = 150
     limit_per_class: int | None = None
     split: str = "group"
     seed: int = 0
