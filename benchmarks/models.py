@@ -27,11 +27,11 @@ from wafer_tf.models import ModelConfig, build_model
 
 MODELS = {
     "resnet18, width 16, small stem, 64 x 64 (default)": ModelConfig(),
-    "resnet18, width 16, small stem, 48 x 48": ModelConfig(input_size=48),
-    "resnet18, width 16, small stem, 96 x 96": ModelConfig(input_size=96),
-    "resnet18, width 32, small stem, 64 x 64": ModelConfig(width=32),
-    "resnet18, width 64, imagenet stem, 64 x 64 (keras-hub's)": ModelConfig(width=64, stem="imagenet"),
     "baseline, width 16, 64 x 64": ModelConfig(architecture="baseline"),
+    "resnet18, width 16, small stem, 48 x 48": ModelConfig(input_size=48),
+    "resnet18, width 32, small stem, 64 x 64": ModelConfig(width=32),
+    "resnet18, width 16, small stem, 96 x 96": ModelConfig(input_size=96),
+    "resnet18, width 64, imagenet stem, 64 x 64 (keras-hub's)": ModelConfig(width=64, stem="imagenet"),
 }
 
 
@@ -59,8 +59,8 @@ def main() -> None:
             "training_maps_per_cpu_s": round(3 * args.batch_size / training, 1),
         })  # fmt: skip
         print(rows[-1], flush=True)
-    result = {"date": str(date.today()), "versions": versions(), "batch_size": args.batch_size, "models": rows}
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+        result = {"date": str(date.today()), "versions": versions(), "batch_size": args.batch_size, "models": rows}
+        args.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _cpu_seconds(work: Callable[[], object], times: int) -> float:
