@@ -350,7 +350,11 @@ def test_ctrl_c_removes_the_partial_file(
         return table(*args)
 
     monkeypatch.setattr(parquet, "_table", interrupted)
-    assert main([str(tmp_path / "in.npz"), str(tmp_path / "out.parquet")]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        assert main([str(tmp_path / "in.npz"), str(tmp_path / "out.parquet")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert any(name.endswith(".partial") for name in calls[1])
     assert "Traceback" not in capsys.readouterr().err
     assert leftovers(tmp_path) == ["in.npz"]
