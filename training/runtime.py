@@ -11,7 +11,7 @@ def quiet_tensorflow() -> None:
 
     What its C++ prints at import, before it reads that level, goes nowhere.
 
-    On the project's two-core AVX2 machine training is 1.4 to 1.7 times as fast without oneDNN (benchmarks/); set
+    On one two-core AVX2 machine two models trained 1.4 and 1.7 times as fast without oneDNN (one run each); set
     TF_ENABLE_ONEDNN_OPTS=1 to have it back.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
