@@ -32,5 +32,5 @@ def run(main: Callable[[], int | None]) -> int:
         print(f"error: not enough memory ({error or 'none left'}); use a larger machine or less data.", file=sys.stderr)
         return InputError.exit_code
     except KeyboardInterrupt:
-        print("interrupted; nothing half-made was kept.", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return INTERRUPTED
