@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 .PHONY: help setup fit test lint clean
 
 help:
-	@echo "make fit    set up, then train on the built-in maps (4 to 7 minutes of training on two cores)"
+	@echo "make fit    set up, then train on the built-in maps (under 8 minutes of training on two cores)"
 	@echo "make test   set up, then run the tests"
 	@echo "make setup  make .venv with everything pinned"
 	@echo "make lint   ruff and mypy"
