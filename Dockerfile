@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir -r requirements.txt -c constraints.txt
 COPY --chown=wafer:wafer wafer_tf ./wafer_tf
 COPY --chown=wafer:wafer training ./training
 
-USER wafer
+USER 10001
 VOLUME ["/app/runs"]
 ENTRYPOINT ["python", "-m", "training.fit"]
 CMD ["--smoke"]

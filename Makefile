@@ -3,10 +3,11 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup fit test lint clean
+.PHONY: help setup fit app test lint clean
 
 help:
 	@echo "make fit    set up, then train on the built-in maps (under 8 minutes of training on two cores)"
+	@echo "make app    set up, then open the web page with the model in models/wafer"
 	@echo "make test   set up, then run the tests"
 	@echo "make setup  make .venv with everything pinned"
 	@echo "make lint   ruff and mypy"
@@ -23,6 +24,9 @@ $(READY): requirements.txt requirements-dev.txt constraints.txt
 
 fit: $(READY)
 	$(RUN) -m training.fit
+
+app: $(READY)
+	$(RUN) -m app
 
 test: $(READY)
 	$(RUN) -m pytest

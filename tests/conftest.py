@@ -33,3 +33,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "small"
     assert main([*SMALL_RUN, "--out", str(path)]) == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a bundle that a station accepts."""
+    from tests.station import int8_model, make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "bundle", int8_model(seed=0))

@@ -60,6 +60,18 @@ def test_every_permitted_size_is_encoded(shape: tuple[int, int]) -> None:
     assert (planes == 255).all()
 
 
+@given(arrays(np.uint8, st.tuples(st.integers(3, 40), st.integers(3, 24)), elements=st.integers(0, 2)), SIZES)
+def test_encoding_is_what_exact_arithmetic_gives(grid: NDArray[np.uint8], size: int) -> None:
+    """Every die cut into size x size pieces, every cell a mean of rows x cols of them, halves rounded up."""
+    rows, cols = grid.shape
+    pieces = np.repeat(np.repeat(grid, size, axis=0), size, axis=1).reshape(size, rows, size, cols)
+    for plane, states in ((0, (1, 2)), (1, (2,))):
+        covered = np.isin(pieces, states).sum(axis=(1, 3), dtype=np.int64)
+        np.testing.assert_array_equal(
+            encode(grid, size)[..., plane], (510 * covered + rows * cols) // (2 * rows * cols)
+        )
+
+
 def test_encoding_never_changes_from_one_release_to_the_next() -> None:
     """A model is trained on exactly these bytes: a change of them needs a new model."""
     rng = np.random.default_rng(7)

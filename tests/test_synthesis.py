@@ -83,6 +83,19 @@ def test_failing_share_tells_random_and_near_full_from_none(drawn: Synthetic) ->
     assert shares("Near-full").min() > 0.5 and np.median(shares("Near-full")) > 0.8
 
 
+def test_wafers_with_a_scratch_are_often_cleaner_than_any_without_a_pattern() -> None:
+    drawn = synthesize({"Scratch": 200, "none": 200}, seed=3, grids=[disc(60, 60)])
+    cleanest = {}
+    for name in ("Scratch", "none"):
+        apart = [drawn.wafers.map(i)[~drawn.mask(i)] for i in of(drawn, name)]
+        cleanest[name] = np.quantile([(dies[dies != Die.ABSENT] == Die.FAIL).mean() for dies in apart], 0.1)
+    assert cleanest["Scratch"] < 0.6 * cleanest["none"]
+
+
+def test_a_scratch_is_at_least_five_dies_long(drawn: Synthetic) -> None:
+    assert min(drawn.mask(i).sum() for i in of(drawn, "Scratch")) >= 5
+
+
 def test_patterns_lie_where_their_names_say(drawn: Synthetic) -> None:
     def radii(name: str) -> np.ndarray:
         """Return the mean radius of each map's mask."""

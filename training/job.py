@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from training.config import FitConfig, class_weights
+from training.explanations import write_small_sheet
 from training.runtime import prepare, versions
 from training.train import train
 from wafer_tf.card import WM811K_CITATIONS
@@ -14,6 +15,7 @@ from wafer_tf.controls import controls
 from wafer_tf.decision import fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.explain import Explainer
 from wafer_tf.overlap import fingerprints
 from wafer_tf.readers import read
 from wafer_tf.report import format_table, write_report
@@ -89,6 +91,9 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         prob=prob,
         history=progress.history,
     )
+    _say("drawing what the model looks at")
+    # model.keras read back: its variables belong to no strategy, whatever it was trained under
+    write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
     write_whole(run.path / "DONE", "")
     print(format_table(scores))
     print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")

@@ -5,6 +5,7 @@ Applying a decision needs numpy alone; fitting one needs scipy. Temperature scal
 """
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,15 @@ class Decision:
 
     def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return (n, 9) float64 probabilities of (n, 9) logits."""
-        scaled = (np.asarray(logits, np.float64) + np.array(self.bias)) / self.temperature
-        scaled -= scaled.max(axis=-1, keepdims=True)
-        powers = np.exp(scaled)
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+        scaled = (np.asarray(logits, np.float64) + self._bias) / self.temperature
+        scaled -= np.maximum.reduce(scaled, axis=-1, keepdims=True)
+        powers = np.exp(scaled, out=scaled)
+        powers /= np.add.reduce(powers, axis=-1, keepdims=True)
+        return powers
+
+    @cached_property
+    def _bias(self) -> NDArray[np.float64]:
+        return np.array(self.bias)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict that JSON can hold; `Decision(**d)` with a tuple bias gives it back."""

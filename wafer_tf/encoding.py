@@ -7,9 +7,10 @@ A map of any size from 3x3 to 300x300 becomes a square input of three planes, ea
 2. `peak`: 255 where the cell holds a failing die, however small a part of the cell it is.
 
 The first two keep densities when a map shrinks, the third keeps a scratch one die wide. The map is stretched to the
-square, so that the wafer is round whatever the shape of its dies. All arithmetic is on whole numbers held in float64
-(below 2**53, so a matrix product is exact in any order): the result is the same bits on every machine. It also commutes
-exactly with the eight symmetries of the square, and no rule depends on the other dies of the map.
+square, so that the wafer is round whatever the shape of its dies. All arithmetic is on whole numbers: in the matrix
+products every partial sum is at most rows * cols, 90,000, and float32 holds each whole number up to 2**24, so they are
+exact in any order; the rounding is on int32. The result is the same bits on every machine. It also commutes exactly
+with the eight symmetries of the square, and no rule depends on the other dies of the map.
 """
 
 from functools import lru_cache
@@ -22,6 +23,7 @@ from wafer_tf.dies import Die
 INPUT_SIZE = 64
 """Rows and columns of the model's input, unless a run says otherwise."""
 
+ABSENT, FAIL = int(Die.ABSENT), int(Die.FAIL)  # numpy compares with an IntEnum at half the speed
 PLANES = ("dies", "fails", "peak")
 
 
@@ -36,14 +38,28 @@ def encode(grid: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]
         (size, size, 3) uint8, the planes named in PLANES, 0..255. The model is fed `to_float` of it.
     """
     rows, cols = grid.shape
-    down, across = _overlap(rows, size), _overlap(cols, size).T
-    fail = (grid == Die.FAIL).astype(np.float64)
-    dies = (grid != Die.ABSENT).astype(np.float64)
-    out = np.empty((size, size, len(PLANES)), np.uint8)
+    down, touch_down = _down(rows, size)
+    across, touch_across = _across(cols, size)
+    states = np.empty((rows, 2, cols), np.float32)
+    fail = grid == FAIL
+    states[:, 0] = grid != ABSENT
+    states[:, 1] = fail
     area = rows * cols  # of one cell, in units of (1 / size of a die) squared
-    out[..., 0] = np.floor((down @ dies @ across * 510 + area) / (2 * area))
-    out[..., 1] = np.floor((down @ fail @ across * 510 + area) / (2 * area))
-    out[..., 2] = (_touch(rows, size) @ fail @ _touch(cols, size).T > 0) * np.uint8(255)
+    covered = (down @ states.reshape(rows, 2 * cols)).reshape(2 * size, cols) @ across
+    share = covered.astype(np.int32)
+    share *= 255
+    share += area // 2  # to the nearest level, halves up
+    share //= area
+    level = share.reshape(size, 2, size)
+    row, col = _one_die(rows, size), _one_die(cols, size)
+    if row is None or col is None:
+        hit = touch_down @ states[:, 1] @ touch_across > 0
+    else:  # the same, faster
+        hit = fail.take(row, 0).take(col, 1)
+    out = np.empty((size, size, len(PLANES)), np.uint8)
+    out[..., 0] = level[:, 0]
+    out[..., 1] = level[:, 1]
+    out[..., 2] = np.negative(hit.view(np.uint8))  # 1 becomes 255
     return out
 
 
@@ -52,22 +68,43 @@ def to_float(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return planes.astype(np.float32) / np.float32(255)
 
 
+@lru_cache(maxsize=128)
+def _down(rows: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `_overlap` and `_touch` as float32, each (size, rows).
+
+    Enough are kept for the sides of WM-811K; at the largest, 300, a pair takes 150 kB.
+    """
+    return _overlap(rows, size).astype(np.float32), _touch(rows, size).astype(np.float32)
+
+
+@lru_cache(maxsize=128)
+def _across(cols: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the same for columns, each (cols, size) and contiguous, as a matrix product is fastest."""
+    overlap, touch = _overlap(cols, size).T, _touch(cols, size).T
+    return np.ascontiguousarray(overlap, np.float32), np.ascontiguousarray(touch, np.float32)
+
+
 @lru_cache(maxsize=1024)
-def _overlap(dies: int, size: int) -> NDArray[np.float64]:
+def _one_die(dies: int, size: int) -> NDArray[np.intp] | None:
+    """(size,): the one die each cell touches, or None where a cell touches two."""
+    touch = _touch(dies, size)
+    return touch.argmax(axis=1) if (touch.sum(axis=1) == 1).all() else None
+
+
+def _overlap(dies: int, size: int) -> NDArray[np.int64]:
     """(size, dies): the length that cell and die share along one axis, in units of 1 / size of a die."""
     cell = np.arange(size)[:, None] * dies
     die = np.arange(dies)[None, :] * size
-    shared: NDArray[np.float64] = np.maximum(np.minimum(cell + dies, die + size) - np.maximum(cell, die), 0.0)
+    shared: NDArray[np.int64] = np.maximum(np.minimum(cell + dies, die + size) - np.maximum(cell, die), 0)
     return shared
 
 
-@lru_cache(maxsize=1024)
-def _touch(dies: int, size: int) -> NDArray[np.float64]:
-    """(size, dies): 1 where the centre of the smaller of cell and die lies within the larger, borders included.
+def _touch(dies: int, size: int) -> NDArray[np.bool_]:
+    """(size, dies): whether the centre of the smaller of cell and die lies within the larger, borders included.
 
     Shrinking, this keeps every die in the cell its centre falls in; growing, it is the nearest die.
     """
     cell = (2 * np.arange(size) + 1)[:, None] * dies
     die = (2 * np.arange(dies) + 1)[None, :] * size
     touch: NDArray[np.bool_] = np.abs(cell - die) <= max(dies, size)
-    return touch.astype(np.float64)
+    return touch

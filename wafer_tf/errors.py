@@ -23,3 +23,9 @@ class InputError(WaferError, ValueError):
     """Input data that cannot be used: unreadable, malformed, unsafe, or without what the job needs (exit code 4)."""
 
     exit_code = 4
+
+
+class GateError(WaferError):
+    """A quantized model that lost more than the accuracy gate allows (exit code 5)."""
+
+    exit_code = 5

@@ -189,3 +189,16 @@ def _load_source(source: str) -> "keras.Model":
         raise ModelError(
             f"backbone weights {source}: not a keras-hub preset folder, a .keras file or a run folder ({error})."
         ) from error
+
+
+def in_float32(model: "keras.Model") -> "keras.Model":
+    """Return the model, or a copy of one of mixed precision that computes in float32, with the same weights."""
+    import keras
+
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+    copy = keras.models.clone_model(
+        model, clone_function=lambda layer: type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+    )
+    copy.set_weights(model.get_weights())
+    return copy

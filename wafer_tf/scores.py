@@ -184,11 +184,11 @@ def score(
     )
     total = sums.sum(axis=0)
     value = _figures(total)
-    drawn = _figures(_draw(sums, draws=draws, seed=seed)) if draws and n_groups > 1 else None
+    drawn = _figures(draw_groups(sums, draws=draws, seed=seed)) if draws and n_groups > 1 else None
 
     def estimate(name: str, c: int | None = None) -> Estimate:
         at = () if c is None else (c,)
-        return _estimate(value[name][at], None if drawn is None else drawn[name][(slice(None), *at)])
+        return interval(value[name][at], None if drawn is None else drawn[name][(slice(None), *at)])
 
     support, guesses = np.bincount(label, minlength=_K), np.bincount(predicted, minlength=_K)
     groups_of = (cells.reshape(n_groups, _K, _K).sum(axis=2) > 0).sum(axis=0)
@@ -259,8 +259,8 @@ def _checked(
     return labels, probs, groups
 
 
-def _draw(sums: NDArray[np.float64], *, draws: int, seed: int) -> NDArray[np.float64]:
-    """Return (draws, columns): the sums over groups drawn with replacement, from (groups, columns)."""
+def draw_groups(sums: NDArray[np.float64], *, draws: int, seed: int) -> NDArray[np.float64]:
+    """Return (draws, columns): the sums over groups drawn with replacement, from (groups, columns) sums of each."""
     rng = np.random.default_rng(seed)
     n = len(sums)
     parts = []
@@ -320,7 +320,8 @@ def _divide(a: NDArray[np.float64], b: NDArray[np.float64], otherwise: float = n
     return found
 
 
-def _estimate(value: Any, drawn: NDArray[np.float64] | None) -> Estimate:
+def interval(value: Any, drawn: NDArray[np.float64] | None) -> Estimate:
+    """Return a figure with the 95 % interval of its (draws,) bootstrapped values, NaN among them left out."""
     kept = np.zeros(0) if drawn is None else drawn[~np.isnan(drawn)]
     if not len(kept) or np.isnan(value):
         return Estimate(float(value), np.nan, np.nan)

@@ -1,24 +1,19 @@
 """A folder of class-named folders, each with one grid per file: .npy, .csv or .txt."""
 
-import re
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, check_map
+from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
-from wafer_tf.readers.npyheader import read_header
-from wafer_tf.readers.source import BATCH_ROWS, Source, bad_sides, class_code
+from wafer_tf.grids import MAX_BYTES, MAX_HEADER, npy_grid, npy_header, text_grid
+from wafer_tf.readers.source import BATCH_ROWS, Source, class_code
 from wafer_tf.waferset import WaferSet
 
 SUFFIXES = (".npy", ".csv", ".txt")
-MAX_TEXT_BYTES = 4 * MAX_SIDE * MAX_SIDE * 4
-"""A grid of 300 x 300 written as '2.00, ' takes less."""
-SEPARATORS = (";", ",", "\t")
-NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
 def open_folder(path: Path) -> Source:
@@ -45,7 +40,7 @@ def open_folder(path: Path) -> Source:
             f"{path}: not a wafer file: a folder without grids; expected folders named "
             f"{', '.join(CLASSES)}, with one {', '.join(SUFFIXES)} file per wafer."
         )
-    cells = sum(int(np.prod(_shape(grid))) for grid, _ in files)
+    cells = sum(math.prod(_shape(grid)) for grid, _ in files)
 
     def batches() -> Iterator[WaferSet]:
         for first in range(0, len(files), BATCH_ROWS):
@@ -56,62 +51,24 @@ def open_folder(path: Path) -> Source:
 
 
 def read_grid(path: Path) -> NDArray[np.uint8]:
-    """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file.
-
-    Text holds one row of dies per line, cells parted by commas, semicolons, tabs or blanks.
+    """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file; see `wafer_tf.grids`.
 
     Raises:
         InputError: no such grid in it.
     """
-    if path.suffix.lower() == ".npy":
-        _shape(path)
-        try:
-            grid: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"{path}: truncated npy file ({error}).") from error
-        return check_map(grid, str(path))
-    return check_map(_text_grid(path), str(path))
-
-
-def _shape(path: Path) -> tuple[int, ...]:
-    """Return a grid's shape without reading its cells where the format allows."""
-    if path.suffix.lower() != ".npy":
-        return _text_grid(path).shape
     with path.open("rb") as stream:
-        try:
-            shape, dtype = read_header(stream)
-        except ValueError as error:
-            raise InputError(f"{path}: not a wafer file: no npy header ({error}).") from error
-    if len(shape) != 2 or not all(MIN_SIDE <= side <= MAX_SIDE for side in shape):
-        raise bad_sides(str(path), shape)
-    if dtype.hasobject:
-        raise InputError(f"{path}: holds pickled objects, which are not read; expected whole numbers 0, 1 or 2.")
-    return shape
+        data = stream.read(MAX_BYTES + 1)
+    return npy_grid(data, str(path)) if _is_npy(path) else text_grid(data, str(path))
 
 
-def _text_grid(path: Path) -> NDArray[Any]:
-    size = path.stat().st_size
-    if size > MAX_TEXT_BYTES:
-        raise InputError(f"{path}: {size} bytes; expected a grid of at most {MAX_SIDE} x {MAX_SIDE} cells.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file ({error.reason} at byte {error.start}).") from error
-    lines = [_cells(line) for line in text.splitlines() if line.strip()]
-    for number, line in enumerate(lines):
-        if len(line) != len(lines[0]):
-            raise InputError(f"{path}: row {number} has {len(line)} cells, row 0 has {len(lines[0])}; expected a grid.")
-        for column, cell in enumerate(line):
-            if not NUMBER.fullmatch(cell):
-                raise InputError(
-                    f"{path}: {cell[:20]!r} at row {number}, column {column}; expected 0, 1 or 2. "
-                    "Save the grid without header line and row names."
-                )
-    return np.array(lines, dtype=np.float64).reshape(len(lines), len(lines[0]) if lines else 0)
+def _shape(path: Path) -> tuple[int, int]:
+    """Return a grid's shape without reading its cells where the format allows."""
+    if not _is_npy(path):
+        rows, cols = read_grid(path).shape
+        return rows, cols
+    with path.open("rb") as stream:
+        return npy_header(stream.read(MAX_HEADER), str(path)).shape
 
 
-def _cells(line: str) -> list[str]:
-    """Return the cells of a line, an empty one where two separators meet; one separator at the end ends the line."""
-    separator = next((mark for mark in SEPARATORS if mark in line), None)
-    cells = [cell.strip() for cell in line.split(separator)]
-    return cells[:-1] if separator and not cells[-1] else cells
+def _is_npy(path: Path) -> bool:
+    return path.suffix.lower() == ".npy"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.errors import InputError
 from wafer_tf.readers.pickledtypes import Array, Call, Raw
-from wafer_tf.readers.source import MAX_TEXT
 
 MAX_COLUMNS = 1000
 Column = Sequence[Any] | NDArray[Any]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
 from wafer_tf.readers.source import (
-    MAX_TEXT,
     MAX_WAFERS,
     Source,
     batch_edges,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, UNLABELLED, Die, check_map
+from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, UNLABELLED, Die, bad_sides, check_map
 from wafer_tf.errors import InputError
 from wafer_tf.waferset import WaferSet
 
@@ -19,8 +19,6 @@ BATCH_CELLS = 1 << 25
 MAX_CELLS = 1 << 33
 """Cells a file may declare in all; WM-811K has 1.9e9."""
 MAX_WAFERS = 1 << 24
-MAX_TEXT = 256
-"""Characters a lot, label or split name may have."""
 SPLITS = ("", "Training", "Test")
 
 _CODES = {name.casefold(): code for code, name in enumerate(CLASSES)} | {"": UNLABELLED}
@@ -96,15 +94,6 @@ def check_shapes(shapes: NDArray[np.int64], where: str) -> None:
         raise bad_sides(f"{where} row {row}", shapes[row].tolist())
     if int(shapes.prod(axis=1).sum()) > MAX_CELLS:
         raise InputError(f"{where}: {shapes.prod(axis=1).sum()} cells in all; expected at most {MAX_CELLS}.")
-
-
-def bad_sides(name: str, shape: Iterable[int]) -> InputError:
-    """Return the error for a map of this declared shape (rows, cols)."""
-    sides = " x ".join(str(side) for side in shape)
-    return InputError(
-        f"map {name}: {sides} cells (rows x columns); expected two sides of {MIN_SIDE} to {MAX_SIDE}. "
-        "Crop the grid to the wafer, or merge dies of a larger one."
-    )
 
 
 def check_dies(

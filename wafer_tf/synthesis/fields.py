@@ -77,3 +77,19 @@ def sites(grid: Grid, rng: np.random.Generator) -> Field:
     line = np.arange(rows if along_rows else cols) % rng.integers(2, 6) == 0
     factor: Field = np.where(line, np.float32(rng.uniform(0.1, 0.7)), np.float32(1))
     return factor[:, None] if along_rows else factor
+
+
+def bands(grid: Grid, rng: np.random.Generator, *, strength: float) -> Field:
+    """Return a field around 0 that changes in steps, between a few bands of whole columns or of whole rows.
+
+    Args:
+        grid: where to draw it.
+        rng: source of randomness.
+        strength: standard deviation of the bands' levels.
+    """
+    across = rng.random() < 0.5
+    place = grid.y if across else grid.x
+    borders = np.sort(rng.uniform(-1, 1, int(rng.integers(1, 5))))
+    levels = strength * rng.standard_normal(len(borders) + 1, dtype=np.float32)
+    band: Field = levels[np.searchsorted(borders, place)]
+    return band[:, None] if across else band

@@ -13,9 +13,9 @@ PRODUCTS = 400
 """Products of the imaginary fab. WM-811K has 632 shapes."""
 
 # About the quantiles of sqrt(rows * columns) and of rows / columns over the training wafers; see the package.
-_LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_SIDE = (25.0, 26.0, 33.0, 41.5, 49.0, 78.6, 180.0)
-_ASPECT = (0.5, 0.82, 0.92, 1.0, 1.08, 1.37, 2.0)
+_LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 1.0)
+_SIDE = (26.0, 26.5, 33.0, 41.5, 49.0, 62.5, 78.0, 103.0, 131.0, 141.0)
+_ASPECT = (0.5, 0.82, 0.92, 1.0, 1.08, 1.22, 1.37, 1.5, 1.75, 2.0)
 
 
 @dataclass(frozen=True, eq=False)

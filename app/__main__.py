@@ -1,0 +1,35 @@
+"""Open the web page: `python -m app`."""
+
+import os
+import sys
+from pathlib import Path
+
+from app.options import choose, parser
+from wafer_tf.command import run as run_command
+
+PAGE = Path(__file__).with_name("page.py")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check the arguments, then become the Streamlit server."""
+    return run_command(lambda: _serve(argv))
+
+
+def _serve(argv: list[str] | None) -> None:
+    p = parser()
+    p.add_argument("--port", type=int, default=8501, help="port of the page (default: %(default)s)")
+    args = p.parse_args(argv)
+    options = choose(args)
+
+    from wafer_tf.run_folder import RunFolder
+
+    RunFolder.open(options.run)
+    command = [sys.executable, "-m", "streamlit", "run", str(PAGE), "--server.port", str(args.port), "--"]
+    for name, value in (("run", options.run), ("bundle", options.bundle), ("reference", options.reference)):
+        if value is not None:
+            command += [f"--{name}", str(value)]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

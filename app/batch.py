@@ -1,0 +1,136 @@
+"""The user's own maps: uploaded, judged, and one or many of them shown."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import panel, parts, samples
+from app.answers import Answer, Wafer
+from app.table import DOUBTS, Row, columns, narrowed, row_of, to_csv
+from app.uploads import MAX_BYTES, MAX_FILES, MAX_MAPS, Rejected, read_uploads
+from wafer_tf.dies import CLASSES
+
+if TYPE_CHECKING:
+    from app.engine import Engine
+    from app.similar import Reference
+
+Judged = tuple[Wafer | Rejected, Answer | None]
+
+HELP = (
+    f"One map per npy, csv or txt file, or a set of maps as npz or Parquet. Up to {MAX_BYTES // 2**20} MB a file, "
+    f"{MAX_FILES} files, {MAX_MAPS:,} maps. A map is a grid of 0 (no die), 1 (passes) and 2 (fails)."
+)
+KEPT = "Nothing uploaded is kept: it stays in the memory of the server until you remove it or close the page."
+
+
+def show(engine: "Engine", reference: "Reference") -> None:
+    """Take files, judge their maps, and show one map, or a table of many."""
+    st.file_uploader("Your wafer maps", accept_multiple_files=True, key="files", on_change=_take, help=HELP)
+    items: list[Wafer | Rejected] = st.session_state.get("maps", [])
+    if not items:
+        st.html(parts.caption(f"{HELP} {KEPT}"))
+        st.button("Try it with the samples", on_click=_take_samples)
+        return
+    judged = _judge(engine, items)
+    rejected = [item for item in items if isinstance(item, Rejected)]
+    if rejected:
+        st.html(parts.rejections(rejected))
+    wafers = [item for item in items if isinstance(item, Wafer)]
+    if len(wafers) == 1:
+        panel.show(engine, reference, wafers[0], about=panel.about(wafers[0]))
+    elif wafers:
+        _many(engine, reference, judged)
+
+
+def _many(engine: "Engine", reference: "Reference", judged: list[Judged]) -> None:
+    rows = [row_of(item, answer) for item, answer in judged]
+    st.html(parts.caption(f"{_counts(rows)} Tick a row to see its wafer."))
+    chosen = _filters(rows)
+    shown = [rows[i] for i in chosen]
+    key = f"table {hash(tuple(shown))}"  # another table begins without a ticked row
+    event = st.dataframe(
+        columns(shown), hide_index=True, on_select="rerun", selection_mode="single-row", key=key, height=280,
+        column_config=_LOOKS,
+    )  # fmt: skip
+    with st.container(horizontal=True):
+        words = f"Download {len(shown):,} rows as CSV"
+        st.download_button(words, to_csv(shown), "wafers.csv", "text/csv", on_click="ignore")
+        st.button("Remove all", on_click=_remove)
+    picked = event.selection.rows
+    place = picked[0] if picked and picked[0] < len(chosen) else 0
+    wafer = judged[chosen[place]][0] if chosen else None
+    if isinstance(wafer, Wafer):
+        panel.show(engine, reference, wafer, about=panel.about(wafer))
+    else:
+        st.html(parts.caption("No wafer that was judged is left to show."))
+
+
+def _filters(rows: list[Row]) -> list[int]:
+    """Show the filters; return the places of the rows that pass them."""
+    first, second, third, fourth = st.columns([1.4, 1.2, 1, 1])
+    present = [name for name in CLASSES if any(row.call == name for row in rows)]
+    calls = first.multiselect("Call", present, placeholder="every class", key="calls")
+    doubt = second.selectbox("Show", DOUBTS, key="doubt")
+    most = third.slider("Probability up to", 0, 100, 100, step=5, format="%d %%", key="most")
+    text = fourth.text_input("Name contains", max_chars=80, key="text")
+    return narrowed(rows, calls=calls, doubt=doubt, max_prob=most / 100, text=text)
+
+
+def _counts(rows: list[Row]) -> str:
+    judged = [row for row in rows if row.call is not None]
+    said = [f"{len(judged):,} wafers", f"{sum(row.call != CLASSES[-1] for row in judged):,} called a defect"]
+    said.append(f"{sum(row.may_escape is True for row in judged):,} may be escapes")
+    if any(row.call_int8 for row in judged):
+        said.append(f"{sum(row.call == row.call_int8 for row in judged):,} with the same call of the int8 model")
+    if labelled := [row for row in judged if row.label]:
+        said.append(f"{sum(row.call == row.label for row in labelled):,} of {len(labelled):,} labels met")
+    return ", ".join(said) + "."
+
+
+def _judge(engine: "Engine", items: list[Wafer | Rejected]) -> list[Judged]:
+    """Return the items with their answers, worked out once for each set of files."""
+    if "judged" not in st.session_state or st.session_state["judge"] is not engine:
+        bar = st.progress(0.0, "Judging the wafers")
+        wafers = [item for item in items if isinstance(item, Wafer)]
+        answers = iter(engine.answers([wafer.grid for wafer in wafers], progress=bar.progress))
+        st.session_state["judged"] = [(item, next(answers) if isinstance(item, Wafer) else None) for item in items]
+        st.session_state["judge"] = engine
+        bar.empty()
+    judged: list[Judged] = st.session_state["judged"]
+    return judged
+
+
+def _take() -> None:
+    _put(read_uploads((file.name, file.getvalue()) for file in st.session_state["files"]))
+
+
+def _take_samples() -> None:
+    _put([replace(wafer, name=f"{wafer.name} (synthetic)") for wafer in samples.every()])
+
+
+def _remove() -> None:
+    _put([])
+
+
+def _put(items: list[Wafer | Rejected]) -> None:
+    st.session_state["maps"] = items
+    st.session_state.pop("judged", None)
+
+
+_LOOKS = {
+    "wafer": st.column_config.TextColumn("Wafer", pinned=True),
+    "call": st.column_config.TextColumn("Call"),
+    "prob": st.column_config.NumberColumn("Probability", format="percent"),
+    "runner_up": st.column_config.TextColumn("Runner-up"),
+    "defect_prob": st.column_config.NumberColumn("Any defect", format="percent"),
+    "may_escape": st.column_config.CheckboxColumn("May escape"),
+    "call_int8": st.column_config.TextColumn("int8 call"),
+    "prob_int8": st.column_config.NumberColumn("int8 probability", format="percent"),
+    "label": st.column_config.TextColumn("Label"),
+    "rows": st.column_config.NumberColumn("Rows"),
+    "cols": st.column_config.NumberColumn("Columns"),
+    "dies": st.column_config.NumberColumn("Dies"),
+    "failing": st.column_config.NumberColumn("Failing"),
+    "reason": st.column_config.TextColumn("Not judged because"),
+}

@@ -1,0 +1,92 @@
+"""Which run, bundle and reference set the page works on."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from wafer_tf.errors import ModelError, UsageError
+
+ROOT = Path(__file__).parents[1]
+RELEASED = ROOT / "models" / "wafer"
+
+EXAMPLE = """examples:
+  python -m app
+  python -m app --run runs/20261122-101500-resnet18 --reference labelled.parquet
+  streamlit run app/page.py -- --run runs/20261122-101500-resnet18
+
+The page is for this machine alone, at http://localhost:8501; Ctrl-C ends it.
+
+exit codes: 0 done, 2 usage, 3 no model or a bad run folder, 4 bad input"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the page works on.
+
+    Attributes:
+        run: a finished run folder.
+        bundle: folder of an int8 bundle; None where there is none.
+        reference: file of labelled maps among which to look for similar ones; None for the built-in synthetic maps.
+    """
+
+    run: Path
+    bundle: Path | None
+    reference: Path | None
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are the project's: the page shows them, where the command would end."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. {self.format_usage().strip()}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the arguments of the command and of the page."""
+    p = _Parser(
+        "python -m app", description="Open the web page: wafer maps called, explained and compared.", epilog=EXAMPLE,
+        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument(
+        "--run",
+        type=Path,
+        metavar="RUN",
+        help="a finished run folder (default: models/wafer, else the newest in runs/)",
+    )
+    p.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="its int8 bundle (default: RUN/bundle, where there is one)"
+    )
+    p.add_argument(
+        "--reference", type=Path, metavar="SET",
+        help="labelled maps, in any format training.fit reads, to find similar ones in (default: synthetic maps)",
+    )  # fmt: skip
+    return p
+
+
+def choose(args: argparse.Namespace, *, released: Path = RELEASED, runs: Path = Path("runs")) -> Options:
+    """Settle what the page works on.
+
+    Args:
+        args: of `parser`.
+        released: the model that comes with the project.
+        runs: where training.fit leaves its runs.
+
+    Raises:
+        ModelError: no run was named and there is none.
+    """
+    run = args.run or _default_run(released, runs)
+    bundle = args.bundle or (run / "bundle" if (run / "bundle").is_dir() else None)
+    return Options(run, bundle, args.reference)
+
+
+def _default_run(released: Path, runs: Path) -> Path:
+    if (released / "DONE").is_file():
+        return released
+    done = sorted(runs.glob("*/DONE"), key=lambda marker: marker.stat().st_mtime)
+    if not done:
+        raise ModelError(
+            f"no model: neither {released.relative_to(ROOT) if released.is_relative_to(ROOT) else released} nor a "
+            f"finished run in {runs}. Train one with: make fit. Or name one with --run RUN."
+        )
+    return done[-1].parent

@@ -1,0 +1,99 @@
+"""One wafer on the page: the map with its heat, the call, both models' probabilities, the sentence, similar wafers."""
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app import parts
+from app.answers import Answer, Wafer
+from app.engine import Engine
+from app.similar import Reference
+from app.wafer import draw, known_as, paint
+from wafer_tf.dies import CLASSES, UNLABELLED
+from wafer_tf.explain import DEFAULT_METHOD, METHODS
+from wafer_tf.narrative import call_facts, sentence
+
+METHOD_NAMES = {
+    "fused": "LayerCAM, two layers", "layercam": "LayerCAM", "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++",
+    "scorecam": "Score-CAM (slow)",
+}  # fmt: skip
+KEPT = 64
+"""Answers and heat maps a session keeps, so that moving a control computes nothing twice."""
+
+
+def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad: str | None = None) -> None:
+    """Show everything about one wafer.
+
+    Args:
+        engine: the models.
+        reference: where to look for similar wafers.
+        wafer: the map.
+        about: what is known of it.
+        pad: key of the drawing pad where the map is being painted; None to only look at it.
+    """
+    answer = answered(engine, wafer.grid)
+    left, right = st.columns([1, 1.1], gap="medium")
+    method, opacity = _overlay(pad is not None)
+    heat = explained(engine, wafer.grid, answer.call, method or DEFAULT_METHOD)
+    facts = call_facts(wafer.grid, heat, answer.prob)
+    with left:
+        label = f"Wafer map, {facts.failing} of {facts.dies} dies fail. Call: {facts.call}."
+        shown = heat if method else None
+        if pad is None:
+            draw(wafer, shown, opacity=opacity, label=label, key="wafer")
+        else:
+            paint(wafer, shown, opacity=opacity, label=label, key=pad)
+    right.html(
+        parts.call_line(answer, about=about)
+        + parts.doubt(answer)
+        + parts.bars(answer)
+        + parts.agreement(answer)
+        + parts.story(sentence(facts))
+    )
+    _similar(reference, answer)
+
+
+def about(wafer: Wafer) -> str:
+    """Return what is known of an uploaded wafer."""
+    rows, cols = wafer.grid.shape
+    label = "" if wafer.label == UNLABELLED else f", labelled {known_as(wafer)}"
+    return f"{wafer.name}: {rows} x {cols} cells{label}"
+
+
+@st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})
+def answered(engine: Engine, grid: NDArray[np.uint8]) -> Answer:
+    """Answer for one map, at most once per session."""
+    return engine.answer(grid)
+
+
+@st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})
+def explained(engine: Engine, grid: NDArray[np.uint8], target: int, method: str) -> NDArray[np.float32]:
+    """Explain one map, at most once per session."""
+    return engine.heat(grid, target=target, method=method)
+
+
+def _overlay(pad: bool) -> tuple[str | None, float]:
+    """Show the overlay's controls; return the method, None where it is off, and the opacity."""
+    place = "pad" if pad else "look"
+    first, second, third = st.columns([1.4, 1, 1], gap="medium", vertical_alignment="bottom")
+    on = first.toggle("Show where the call comes from", value=not pad, key=f"overlay-{place}", persist_state="session")
+    if not on:
+        return None, 0.0
+    method = second.selectbox(
+        "Method", METHODS, format_func=lambda name: METHOD_NAMES.get(name, name), key=f"method-{place}",
+        persist_state="session",
+    )  # fmt: skip
+    percent = third.slider(
+        "Opacity", 0, 100, 90, step=10, format="%d %%", key=f"opacity-{place}", persist_state="session"
+    )
+    return method, percent / 100
+
+
+def _similar(reference: Reference, answer: Answer) -> None:
+    head, choice = st.columns([5, 1], vertical_alignment="bottom")
+    count = choice.number_input("How many", 1, 20, 7, key="similar", persist_state="session")
+    found = reference.matches(answer.embedding, count=count)
+    same = sum(match.wafer.label == answer.call for match in found)
+    words = f"among {reference.words}: {same} of {len(found)} are {CLASSES[answer.call]}"
+    head.html(f"<b>Most similar wafers</b> {parts.plain(words)}")
+    st.html(parts.matches(found))

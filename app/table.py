@@ -1,0 +1,127 @@
+"""Many wafers as a table: a row each, filters, and CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+
+from app.answers import Answer, Wafer
+from app.uploads import Rejected
+from wafer_tf.dies import CLASSES, UNLABELLED, Die
+
+DOUBTS = ("all", "may be an escape", "int8 differs", "label differs", "not judged")
+"""What the table can be narrowed to."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One wafer of the table; None where it was not judged or nothing is known.
+
+    Attributes:
+        wafer: its name.
+        call, prob: the float model's class and its probability.
+        runner_up: the second likeliest class.
+        defect_prob: probability of any defect.
+        may_escape: whether a call of none is in doubt.
+        call_int8, prob_int8: the same of the station's model.
+        label: what the file says it is.
+        rows, cols, dies, failing: of the map.
+        reason: why it was not judged; "" where it was.
+    """
+
+    wafer: str
+    call: str | None = None
+    prob: float | None = None
+    runner_up: str | None = None
+    defect_prob: float | None = None
+    may_escape: bool | None = None
+    call_int8: str | None = None
+    prob_int8: float | None = None
+    label: str | None = None
+    rows: int | None = None
+    cols: int | None = None
+    dies: int | None = None
+    failing: int | None = None
+    reason: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
+    """Return the row of a wafer that was judged, or of one that was not."""
+    if isinstance(wafer, Rejected) or answer is None:
+        return Row(wafer.name, reason=wafer.reason if isinstance(wafer, Rejected) else "")
+    int8 = answer.prob_int8
+    return Row(
+        wafer=wafer.name,
+        call=CLASSES[answer.call],
+        prob=float(answer.prob.max()),
+        runner_up=CLASSES[int(np.argsort(answer.prob)[-2])],
+        defect_prob=answer.defect_prob,
+        may_escape=answer.may_escape,
+        call_int8=None if int8 is None else CLASSES[int(int8.argmax())],
+        prob_int8=None if int8 is None else float(int8.max()),
+        label=None if wafer.label == UNLABELLED else CLASSES[wafer.label],
+        rows=wafer.grid.shape[0],
+        cols=wafer.grid.shape[1],
+        dies=int((wafer.grid != Die.ABSENT).sum()),
+        failing=int((wafer.grid == Die.FAIL).sum()),
+    )
+
+
+def narrowed(
+    rows: Sequence[Row], *, calls: Sequence[str] = (), doubt: str = "all", max_prob: float = 1.0, text: str = ""
+) -> list[int]:
+    """Return the places of the rows that pass every filter.
+
+    Args:
+        rows: the table.
+        calls: class names; all where there is none.
+        doubt: one of DOUBTS.
+        max_prob: the call's probability is at most this.
+        text: is part of the wafer's name, in any case.
+    """
+    tests: dict[str, Callable[[Row], bool]] = {
+        "all": lambda row: True,
+        "may be an escape": lambda row: row.may_escape is True,
+        "int8 differs": lambda row: row.call_int8 is not None and row.call_int8 != row.call,
+        "label differs": lambda row: row.label is not None and row.label != row.call,
+        "not judged": lambda row: row.call is None,
+    }
+    return [
+        i
+        for i, row in enumerate(rows)
+        if tests[doubt](row)
+        and (not calls or row.call in calls)
+        and (max_prob >= 1 or (row.prob is not None and row.prob <= max_prob))
+        and text.casefold() in row.wafer.casefold()
+    ]
+
+
+def columns(rows: Sequence[Row]) -> dict[str, list[object]]:
+    """Return the table column by column; one in which nothing stands is left out."""
+    found = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    return {name: values for name, values in found.items() if any(value not in (None, "") for value in values)}
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV with a header line; no text can be taken for a formula by a spreadsheet."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(value) for value in astuple(row)] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value

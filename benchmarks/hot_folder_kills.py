@@ -1,0 +1,203 @@
+"""Kill the station at random moments of its work in a folder, and look each time that no wafer was lost or doubled.
+
+    python -m benchmarks.hot_folder_kills BUNDLE --out benchmarks/hot_folder_kills.json
+
+A round is a folder of 1,000 different synthetic maps, 20 files that cannot be judged and 20 copies under other names.
+The station starts, is killed with SIGKILL at a random moment, and starts again, until nothing is left in the folder;
+then the next round begins, until there have been 200 kills. After every kill and at the end of every round `audit`
+compares the folder and the records with what was put there. The result is in hot_folder_kills.json.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.inbox import DONE, QUARANTINE
+from edge.records import from_line
+
+ROOT = Path(__file__).parents[1]
+POLL_S, SETTLE_S = 0.05, 0.1
+
+
+def audit(inbox: Path, out: Path, sent: Mapping[str, bytes]) -> dict[str, int]:
+    """Compare what was put into a folder with what a station, killed or not, made of it.
+
+    Args:
+        inbox, out: the station's folders; it must not be running.
+        sent: every file's name and contents; copies of the same contents count as files of their own.
+
+    Returns:
+        on_record: files with a record, or a line among the duplicates.
+        waiting: files in IN without.
+        unmoved: files in IN with one: killed between the two.
+        lost: files that are neither on record and in their place nor in IN as they were sent.
+        duplicated: lines that say again what another has said.
+        invalid: whole lines that are not what they should be.
+        torn: last lines without an end, which the next start sets aside.
+    """
+    found = Counter(dict.fromkeys(("on_record", "waiting", "unmoved", "lost", "duplicated", "invalid", "torn"), 0))
+    sha256 = {name: hashlib.sha256(contents).hexdigest() for name, contents in sent.items()}
+    recorded: dict[str, str] = {}  # SHA-256: place of the file
+    on_record: Counter[str] = Counter()
+    for line in _whole_lines(out / "records.jsonl", found):
+        try:
+            record = from_line(line)
+            if sha256[record["id"]] != record["input_sha256"]:
+                raise ValueError("not of that file")
+        except (ValueError, KeyError):
+            found["invalid"] += 1
+            continue
+        on_record[record["id"]] += 1
+        found["duplicated"] += record["input_sha256"] in recorded
+        recorded[record["input_sha256"]] = DONE if record["status"] == "ok" else QUARANTINE
+    for line in _whole_lines(out / "duplicates.jsonl", found):
+        try:
+            entry = json.loads(line)
+            if sha256[entry["id"]] != entry["input_sha256"] or sha256[entry["first_id"]] != entry["input_sha256"]:
+                raise ValueError("not of that file")
+        except (ValueError, KeyError, TypeError):
+            found["invalid"] += 1
+            continue
+        on_record[entry["id"]] += 1
+    found["duplicated"] += sum(n - 1 for n in on_record.values())
+    found["on_record"] = len(on_record)
+    for name, contents in sent.items():
+        if _holds(inbox / name, contents):
+            found["unmoved" if name in on_record else "waiting"] += 1
+        elif name not in on_record or not _holds(inbox / recorded[sha256[name]] / name, contents):
+            found["lost"] += 1
+    return dict(found)
+
+
+def _whole_lines(path: Path, found: Counter[str]) -> list[str]:
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+        found["torn"] += 1
+    return lines
+
+
+def _holds(path: Path, contents: bytes) -> bool:
+    return path.exists() and path.read_bytes() == contents
+
+
+def _files(maps: int, seed: int) -> dict[str, bytes]:
+    from wafer_tf.synthesis import synthesize
+
+    wafers = synthesize(-(-maps // 9), seed=seed).wafers
+    files = {}
+    for number in range(maps):
+        out = BytesIO()
+        np.save(out, wafers.map(number))
+        files[f"w{number:04}.npy"] = out.getvalue()
+    names = random.Random(seed).sample(list(files), 40)
+    files |= {f"bad-{name}": files[name][:-7] for name in names[:20]}
+    return files | {f"copy-{name}": files[name] for name in names[20:]}
+
+
+def _start(inbox: Path, out: Path, bundle: Path, *flags: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "edge.station", "watch", inbox, "--out", out, "--bundle", bundle, *flags]
+    command += ["--poll", str(POLL_S), "--settle", str(SETTLE_S)]
+    return subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def _kill_at_random(inbox: Path, out: Path, bundle: Path, *, within_s: float, rng: random.Random) -> None:
+    """Start a station and kill it: one in five as it starts, the others within some seconds of watching."""
+    station = _start(inbox, out, bundle)
+    assert station.stderr is not None
+    if rng.random() < 0.2:
+        time.sleep(rng.uniform(0, 1))
+    else:
+        said = ""
+        while "watching" not in said:  # LiteRT may say something before
+            line = station.stderr.readline()
+            if not line:
+                raise RuntimeError(f"the station did not begin: {said}")
+            said += line
+        time.sleep(rng.uniform(0, within_s))
+    if station.poll() is not None:
+        raise RuntimeError(f"the station ended by itself: {station.communicate()[1]}")
+    station.kill()
+    station.communicate()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--maps", type=int, default=1000)
+    parser.add_argument(
+        "--within", metavar="S", type=float, default=1.0, help="a kill comes 0 to S seconds after the start"
+    )
+    parser.add_argument("--out", type=Path, help="write the result there as JSON too")
+    args = parser.parse_args()
+    rng = random.Random(0)
+    bundle = args.bundle.resolve()
+    ends: list[dict[str, int]] = []
+    worst: Counter[str] = Counter()
+    kills = during = 0
+    began = time.perf_counter()
+    while kills < args.kills:
+        files = _files(args.maps, seed=len(ends))
+        with tempfile.TemporaryDirectory() as folder:
+            inbox, out = Path(folder) / "in", Path(folder) / "out"
+            inbox.mkdir()
+            for name, contents in files.items():
+                (inbox / name).write_bytes(contents)
+            before = 0
+            while kills < args.kills:
+                _kill_at_random(inbox, out, bundle, within_s=args.within, rng=rng)
+                kills += 1
+                found = audit(inbox, out, files)
+                worst |= Counter({k: found[k] for k in ("lost", "duplicated", "invalid")})
+                worst += Counter(
+                    {"kills_with_unmoved_files": found["unmoved"] > 0, "kills_with_a_torn_line": found["torn"]}
+                )
+                during += found["on_record"] > before and found["waiting"] > 0
+                before = found["on_record"]
+                if found["waiting"] == found["unmoved"] == 0:
+                    break
+            last = _start(inbox, out, bundle, "--once")
+            said = last.communicate()[1]
+            if last.returncode != 0:
+                raise RuntimeError(said)
+            ends.append(audit(inbox, out, files) | {"records": len((out / "records.jsonl").read_text().splitlines())})
+            print(f"round {len(ends)}: {kills} kills so far; {ends[-1]}", file=sys.stderr)
+    result: dict[str, Any] = {
+        "bundle_sha256": hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest(),
+        "kills": kills,
+        "rounds": len(ends),
+        "files_per_round": len(files),
+        "different_contents_per_round": len(set(files.values())),
+        "kills_while_it_was_judging": during,
+        "kills_with_files_on_record_but_not_moved": worst["kills_with_unmoved_files"],
+        "kills_with_a_torn_last_line": worst["kills_with_a_torn_line"],
+        "at_worst_after_a_kill": {k: worst[k] for k in ("lost", "duplicated", "invalid")},
+        "at_the_end_of_each_round": ends,
+        "seconds": round(time.perf_counter() - began),
+        "cores": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if args.out:
+        args.out.write_text(text + "\n")
+    whole = all(end["records"] == len(set(files.values())) and end["on_record"] == len(files) for end in ends)
+    return 0 if whole and not any(result["at_worst_after_a_kill"].values()) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

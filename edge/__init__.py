@@ -1,0 +1,1 @@
+"""From a trained run to an inspection station: quantize and gate it, then classify without TensorFlow."""

@@ -1,0 +1,260 @@
+"""From a finished run to a gated bundle: the work behind `python -m edge.convert`."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.calibration import Calibration, choose
+from edge.gate import Limits
+from edge.golden import golden
+from edge.interpreter import TfliteModel
+from edge.judge import Candidate, Judge
+from edge.latency import Latency, measure
+from edge.metadata import append_metadata
+from edge.provenance import provenance
+from edge.quantize import Quantizer, quantizer
+from edge.recipes import RECIPES, attempts
+from edge.signing import signature_path
+from edge.verdict import footnotes, format_checks, format_models
+from training.job import load_config, load_data
+from training.runtime import prepare
+from wafer_tf.as_json import to_json
+from wafer_tf.bundle import write_bundle
+from wafer_tf.card import model_card
+from wafer_tf.decision import Decision
+from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import PLANES
+from wafer_tf.errors import GateError, ModelError
+from wafer_tf.models import in_float32
+from wafer_tf.report import WIDTH
+from wafer_tf.run_folder import RunFolder, predict_logits, write_whole
+from wafer_tf.splits import Split
+from wafer_tf.waferset import WaferSet
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for.
+
+    Attributes:
+        recipe: "int8" or "int16x8".
+        calibration_maps: of the first attempt.
+        seed: of the choice of calibration maps and of the bootstrap.
+        limits: of the gate.
+        gated: False writes the bundle whatever the gate finds, marked as not passed.
+        remedies: try the next remedy where the gate fails.
+        overwrite: replace a bundle that is there.
+    """
+
+    recipe: str
+    calibration_maps: int
+    seed: int
+    limits: Limits
+    gated: bool = True
+    remedies: bool = True
+    overwrite: bool = False
+
+
+def convert(path: Path, out: Path, options: Options) -> None:
+    """Quantize, judge, report, and write the bundle.
+
+    Args:
+        path: a finished run folder.
+        out: the bundle's folder; the gate's report goes beside it, whether it passes or not.
+        options: see `Options`.
+
+    Raises:
+        GateError: the gate failed, with every remedy; no bundle was written.
+    """
+    run = RunFolder.open(path)
+    config, facts = load_config(run), provenance(run)
+    prepare(seed=config.seed, precision="float32", require_gpu=False)
+    wafers = load_data(config)
+    split = Split.load(path / "split.npz", wafers)
+    training, test = wafers.select(split.train), wafers.select(split.test)
+    model, decision = in_float32(run.model()), run.decision()
+    _say(f"the float model on the {len(test)} maps of the test part")
+    float_prob = decision.probabilities(predict_logits(model, test, progress=True))
+    judge = Judge(test, split.group[split.test], decision, float_prob, options.limits, options.seed)
+    _say("converting")
+    with quantizer(model) as files:
+        others = [
+            judge.candidate("float32", RECIPES["float32"], files.float32),
+            judge.candidate("dynamic_int8", RECIPES["dynamic_int8"], files.dynamic_int8),
+        ]
+        tried = _try(files, training, judge, options, facts)
+    chosen, shown = tried[-1], [*others, *tried]
+    latency = measure({candidate.name: candidate.content for candidate in shown}, test)
+    text, gate = _text(shown, latency, options), _gate_json(shown, latency, options)
+    print(text)
+    _write_report(out, run, chosen, judge, text=text, gate=gate)
+    if options.gated and not chosen.passed:
+        failed = ", ".join(f"{check.name} {check.where}".strip() for check in chosen.checks if not check.passed)
+        raise GateError(
+            f"run {path}: the accuracy gate failed ({failed}) after {len(tried)} attempts; no bundle was written"
+            f"{', and the one there is as it was' if out.exists() else ''}. See {_beside(out, 'gate.txt')}. Train "
+            "longer or wider, set other limits, or pass --no-gate for a bundle that stations refuse by default."
+        )
+    sha256 = _write_bundle(out, run, chosen, decision, text=text, gate=gate, options=options)
+    print(f"\nbundle: {out}  (SHA-256 {sha256})")
+    print(f"next: python -m edge.station selftest --bundle {out}")
+
+
+def _try(
+    files: Quantizer, training: WaferSet, judge: Judge, options: Options, facts: Mapping[str, Any]
+) -> list[Candidate]:
+    """Make and judge one attempt after another, until one passes or none is left."""
+    plan = attempts(options.recipe, options.calibration_maps, available=len(training))
+    tried: list[Candidate] = []
+    calibration: dict[int, Calibration] = {}
+    for attempt in plan if options.remedies and options.gated else plan[:1]:
+        maps = attempt.maps
+        if maps not in calibration:
+            calibration[maps] = choose(training, maps, seed=options.seed, size=files.input_size)
+        _say(f"attempt {len(tried) + 1}: {attempt}")
+        made = {"recipe": attempt.recipe.name, "attempt": str(attempt), "calibration": calibration[maps].to_json()}
+        content = files.integer(attempt, calibration[maps], progress=True)
+        content = append_metadata(content, _metadata(content, judge.decision, {**facts, **made}))
+        tried.append(judge.candidate(str(attempt), attempt.recipe, content, made={**facts, **made}))
+        failed = sum(not check.passed for check in tried[-1].checks)
+        _say(f"attempt {len(tried)}: {f'FAIL, beyond {failed} of the limits' if failed else 'PASS'}")
+        if not failed:
+            break
+    return tried
+
+
+def _metadata(content: bytes, decision: Decision, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file says of itself. The gate is not in it: it judges the very bytes that are shipped."""
+    model = TfliteModel(content)
+    return {
+        "classes": list(CLASSES),
+        "encoding": {"planes": list(PLANES), "size": model.input_size},
+        "input": to_json(model.input),
+        "output": to_json(model.output),
+        "probabilities": "softmax((logits + bias) / temperature)",
+        "decision": decision.to_json(),
+        "provenance": dict(made),
+    }
+
+
+def _text(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: Options) -> str:
+    chosen = shown[-1]
+    verdict = "PASS" if chosen.passed else "FAIL"
+    rows = [(c.name, len(c.content), c.scores, c.comparison, latency[c.name], c.xnnpack) for c in shown]
+    return "\n\n".join(
+        [
+            format_models(rows),
+            f"The gate on {chosen.name}: {verdict}{'' if options.gated else ' (not applied: --no-gate)'}",
+            format_checks(chosen.checks, chosen.comparison),
+            "\n".join(textwrap.wrap(f"In the file: {chosen.audit}.", WIDTH)),
+            footnotes(chosen.comparison),
+        ]
+    )
+
+
+def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: Options) -> dict[str, Any]:
+    chosen = shown[-1]
+    return {
+        "applied": options.gated,
+        "passed": chosen.passed,
+        "limits": to_json(options.limits),
+        "checks": to_json(chosen.checks),
+        "comparison": chosen.comparison.to_json(),
+        "audit": chosen.audit.to_json(),
+        "models": [
+            {
+                "name": c.name,
+                "recipe": c.recipe.name,
+                "bytes": len(c.content),
+                "xnnpack": c.xnnpack,
+                "passed": c.passed,
+                "calibration": c.made.get("calibration"),
+                "latency": latency[c.name].to_json(),
+                "macro_f1": to_json(c.scores.macro_f1),
+                "recall": {found.name: to_json(found.recall) for found in c.scores.classes},
+                "comparison": c.comparison.to_json(),
+            }
+            for c in shown
+        ],
+    }
+
+
+def _write_report(
+    out: Path, run: RunFolder, chosen: Candidate, judge: Judge, *, text: str, gate: Mapping[str, Any]
+) -> None:
+    """Write NAME.gate.txt, NAME.gate.json and NAME.gate.png beside the bundle's folder."""
+    from edge.figure import gate_figure
+    from wafer_tf.figures.style import save, style
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(_beside(out, "gate.txt"), f"run {run.path.resolve().name}\n\n{text}\n")
+    report = {"run": run.path.resolve().name, **gate}
+    write_whole(_beside(out, "gate.json"), json.dumps(report, indent=1, allow_nan=False) + "\n")
+    title = f"{chosen.name} against the float model: {'PASS' if chosen.passed else 'FAIL'}"
+    with style():
+        figure = gate_figure(
+            chosen.comparison, judge.limits, float_prob=judge.float_prob, prob=chosen.prob, title=title
+        )
+        save(figure, _beside(out, "gate.png"))
+
+
+def _write_bundle(
+    out: Path,
+    run: RunFolder,
+    chosen: Candidate,
+    decision: Decision,
+    *,
+    text: str,
+    gate: dict[str, Any],
+    options: Options,
+) -> str:
+    model = TfliteModel(chosen.content)
+    if model.input is None or model.output is None:
+        raise ModelError(f"{chosen.name}: float input or output; a bundle holds an integer model.")
+    passed = options.gated and chosen.passed
+    sha256 = write_bundle(
+        out,
+        model=chosen.content,
+        input=model.input,
+        output=model.output,
+        input_size=model.input_size,
+        decision=decision,
+        golden=golden(model, decision),
+        xnnpack=model.xnnpack,
+        passed=passed,
+        gate=gate,
+        provenance=chosen.made,
+        card=_card(run, chosen, text=text, passed=passed),
+        replace=options.overwrite,
+    )
+    signature_path(out).unlink(missing_ok=True)  # of the bundle that was there before
+    if not passed:
+        _say("warning: the bundle is marked as ungated: a station refuses it unless told --allow-ungated")
+    if not model.xnnpack:
+        _say("warning: XNNPACK does not run this recipe: each map takes longer than by the float model")
+    return sha256
+
+
+def _card(run: RunFolder, chosen: Candidate, *, text: str, passed: bool) -> str:
+    """Return the card of the quantized model: the run's facts, this model's own figures, and what the gate found."""
+    report = run.read_json("report.json")
+    facts = {name: value for name, value in report["facts"].items() if name != "data_path"}
+    facts["model"] = f"{facts['model']}, {chosen.recipe.name}"
+    card = model_card(chosen.scores, facts=facts, controls=report["controls"])
+    verdict = "It passed the accuracy gate." if passed else "**It did not pass the accuracy gate.**"
+    return (
+        f"{card}\n## Quantization\n\nEvery figure above is of the quantized model: {chosen.recipe.says}. {verdict}\n\n"
+        f"```\n{text}\n```\n"
+    )
+
+
+def _beside(out: Path, name: str) -> Path:
+    return out.with_name(f"{out.name}.{name}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

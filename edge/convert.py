@@ -1,0 +1,120 @@
+"""Quantize a finished run, hold it against the float model, and write the bundle a station accepts.
+
+Prints one table, the float model, dynamic-range weights and the quantized model side by side, then every limit of the
+accuracy gate. Where int8 fails it, the next remedy is tried: more calibration maps, then finer activation ranges that
+clip the extremes of some maps, then 16-bit activations, which take many times as long.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wafer_tf.command import run as run_command
+from wafer_tf.errors import ModelError, UsageError
+
+RUNS = Path("runs")
+EXAMPLE = """example:
+  python -m edge.convert --int8 runs/20261122-101500-resnet18
+  python -m edge.station selftest --bundle runs/20261122-101500-resnet18/bundle
+
+BUNDLE.gate.txt, .gate.json and .gate.png beside the bundle say what the gate found, also where it fails.
+exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy gate failed, no bundle"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    from edge.gate import Limits
+    from edge.recipes import DEFAULT_MAPS, RECIPES
+
+    limits = Limits()
+    p = argparse.ArgumentParser(
+        "python -m edge.convert", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("run", type=Path, nargs="?", metavar="RUN",
+                   help=f"a run folder that training.fit has finished (default: the newest in {RUNS}/)")  # fmt: skip
+    recipe = p.add_mutually_exclusive_group()
+    for name in ("int8", "int16x8"):
+        more = " (the default)" if name == "int8" else "; XNNPACK does not run it"
+        recipe.add_argument(f"--{name}", dest="recipe", action="store_const", const=name, default="int8",
+                            help=RECIPES[name].says + more)  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="BUNDLE", help="the bundle's folder (default: RUN/bundle)")
+    p.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
+    p.add_argument("--calibration-maps", type=int, default=DEFAULT_MAPS, metavar="N",
+                   help=f"training maps that show the activations' ranges (default {DEFAULT_MAPS})")  # fmt: skip
+    p.add_argument("--seed", type=int, default=0, metavar="N",
+                   help="of the choice of calibration maps and of the intervals (default 0)")  # fmt: skip
+    p.add_argument("--sign", type=Path, metavar="KEY.pem", help="sign the bundle with this private key: edge.signing")
+    gate = p.add_argument_group("accuracy gate, on the run's test part")
+    gate.add_argument("--min-agreement", type=float, default=limits.min_agreement, metavar="PER-CENT",
+                      help=f"of the maps, called as by the float model (default {limits.min_agreement})")  # fmt: skip
+    gate.add_argument("--max-macro-f1-drop", type=float, default=limits.max_macro_f1_drop, metavar="POINTS",
+                      help=f"a point is a hundredth (default {limits.max_macro_f1_drop})")  # fmt: skip
+    gate.add_argument("--max-recall-drop", type=float, default=limits.max_recall_drop, metavar="POINTS",
+                      help="of each class; fails where the drop's whole 95 %% interval is above it "
+                      f"(default {limits.max_recall_drop:g})")  # fmt: skip
+    gate.add_argument("--no-remedies", action="store_true", help="judge the first attempt alone")
+    gate.add_argument("--no-gate", action="store_true",
+                      help="write the first attempt whatever the gate finds, marked as ungated: a station refuses it "
+                      "unless told --allow-ungated")  # fmt: skip
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parser().parse_args(argv)
+    return run_command(lambda: _convert(args))
+
+
+def newest_run() -> Path:
+    """Return the run under RUNS that finished last.
+
+    Raises:
+        ModelError: there is none.
+    """
+    done = sorted(RUNS.glob("*/DONE"), key=lambda path: path.stat().st_mtime)
+    if not done:
+        raise ModelError(f"{RUNS}/: no finished run there, seen from {Path.cwd()}; train one: python -m training.fit")
+    return done[-1].parent
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from edge.gate import Limits
+    from edge.signing import sign, signer
+
+    limits = Limits(args.min_agreement, args.max_macro_f1_drop, args.max_recall_drop)
+    if args.calibration_maps < 1:
+        raise UsageError(f"--calibration-maps {args.calibration_maps}; expected at least 1, better 100 or more.")
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}; expected 0 or more.")
+    key = signer(args.sign) if args.sign else None
+    run = args.run or newest_run()
+    out = args.out or run / "bundle"
+    if out.exists() and not args.overwrite:
+        raise UsageError(f"bundle {out}: already there; --overwrite replaces it, --out writes elsewhere.")
+
+    from training.runtime import quiet_tensorflow
+
+    quiet_tensorflow()
+
+    from edge.conversion import Options, convert
+
+    convert(
+        run,
+        out,
+        Options(
+            recipe=args.recipe,
+            calibration_maps=args.calibration_maps,
+            seed=args.seed,
+            limits=limits,
+            gated=not args.no_gate,
+            remedies=not args.no_remedies,
+            overwrite=args.overwrite,
+        ),
+    )
+    if key is not None:
+        print(f"signature: {sign(out, key)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

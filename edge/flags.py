@@ -1,0 +1,60 @@
+"""Flags of every command that judges with a bundle, and the classifier they ask for."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.classifier import Classifier
+
+MAX_THREADS = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `load` to a command's parser."""
+    parser.add_argument("--bundle", metavar="B", type=Path, required=True, help="the folder edge.convert made")
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=_threads,
+        default=1,
+        help="threads of the model; answers do not change (default: 1)",
+    )
+    parser.add_argument(
+        "--review-below", metavar="P", type=_probability, default=0.5,
+        help='decide "review" where the likeliest class is less likely than this (default: 0.5)',
+    )  # fmt: skip
+    parser.add_argument("--allow-slow", action="store_true", help="run without the XNNPACK delegate the gate had")
+    parser.add_argument("--allow-ungated", action="store_true", help="accept a bundle that did not pass the gate")
+
+
+def load(args: argparse.Namespace) -> "Classifier":
+    """Return the classifier the flags ask for.
+
+    Raises:
+        ModelError: the bundle is refused.
+    """
+    from edge.classifier import Classifier
+    from wafer_tf.bundle import load_bundle
+
+    bundle = load_bundle(args.bundle, allow_ungated=args.allow_ungated)
+    if not bundle.passed:
+        print(f"warning: bundle {args.bundle} did not pass the accuracy gate", file=sys.stderr)
+    return Classifier(bundle, threads=args.threads, allow_slow=args.allow_slow, review_below=args.review_below)
+
+
+def _threads(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_THREADS):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of 1 to {MAX_THREADS}")
+    return int(text)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 0 to 1")
+    return value

@@ -1,0 +1,209 @@
+"""Is a quantized model as good as the float one? Both judged on the same maps, map by map; pure functions on arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wafer_tf.as_json import to_json
+from wafer_tf.dies import CLASSES
+from wafer_tf.errors import InputError, UsageError
+from wafer_tf.scores import Estimate, draw_groups, interval, rates
+
+DRAWS = 1000
+_K = len(CLASSES)
+_ROUNDING = 1e-9  # of differences of shares, in points
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a quantized model must keep; a point is one hundredth.
+
+    Attributes:
+        min_agreement: per cent of the maps that both models call the same.
+        max_macro_f1_drop: points of macro-F1 that may be lost.
+        max_recall_drop: points that each class's recall may lose beyond what its interval allows: the gate fails where
+            the whole 95 % interval of the drop lies above it. Where there is no interval (all maps one group), the drop
+            itself counts.
+    """
+
+    min_agreement: float = 99.5
+    max_macro_f1_drop: float = 0.5
+    max_recall_drop: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 100:
+                raise UsageError(f"{name.replace('_', '-')} {value}; expected 0 to 100.")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit and what was found.
+
+    Attributes:
+        name: of the limit, as in `Limits`.
+        limit, value: per cent or points. For a recall, the lower end of the interval of its drop.
+        where: the class of a recall; "" of others.
+    """
+
+    name: str
+    where: str
+    limit: float
+    value: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A quantized model beside the float one, on the same maps.
+
+    Shares of 1, each with its 95 % interval: groups drawn with replacement, both models on the same draw.
+
+    Attributes:
+        wafers, groups, draws, seed: what it rests on.
+        agreement: share of the maps that both call the same.
+        macro_f1_float, macro_f1: of the two models.
+        macro_f1_drop: float less quantized; negative is a gain, as in all drops.
+        recall_drop: (9,) of each class; NaN of a class without maps.
+        escape_change, false_alarm_change: quantized less float.
+        drift: mean over the maps of the largest change of any class's probability.
+        largest_drift: of any map.
+        confidence_shift: mean change of the likeliest class's probability, quantized less float.
+        only_float_right, only_quantized_right: maps that one model alone calls rightly.
+        mcnemar_p: exact two-sided p-value of those two counts coming from models equally good.
+    """
+
+    wafers: int
+    groups: int
+    draws: int
+    seed: int
+    agreement: Estimate
+    macro_f1_float: Estimate
+    macro_f1: Estimate
+    macro_f1_drop: Estimate
+    recall_drop: tuple[Estimate, ...]
+    escape_change: Estimate
+    false_alarm_change: Estimate
+    drift: Estimate
+    largest_drift: float
+    confidence_shift: Estimate
+    only_float_right: int
+    only_quantized_right: int
+    mcnemar_p: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; NaN becomes None, the recalls a value per class name."""
+        found: dict[str, Any] = to_json(self)
+        return found | {"recall_drop": dict(zip(CLASSES, found["recall_drop"], strict=True))}
+
+    def checks(self, limits: Limits) -> tuple[Check, ...]:
+        """Hold the figures against the limits; a class without maps is not judged."""
+        agreement, drop = 100 * self.agreement.value, 100 * self.macro_f1_drop.value
+        found = [
+            Check("min_agreement", "", limits.min_agreement, agreement, agreement >= limits.min_agreement - _ROUNDING),
+            Check(
+                "max_macro_f1_drop", "", limits.max_macro_f1_drop, drop, drop <= limits.max_macro_f1_drop + _ROUNDING
+            ),
+        ]
+        for name, recall in zip(CLASSES, self.recall_drop, strict=True):
+            if not np.isnan(recall.value):
+                sure = 100 * (recall.value if np.isnan(recall.low) else recall.low)
+                passed = sure <= limits.max_recall_drop + _ROUNDING
+                found.append(Check("max_recall_drop", name, limits.max_recall_drop, sure, passed))
+        return tuple(found)
+
+
+def compare(
+    label: ArrayLike,
+    float_prob: ArrayLike,
+    prob: ArrayLike,
+    *,
+    group: ArrayLike,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Comparison:
+    """Compare a quantized model's probabilities with the float model's.
+
+    Args:
+        label: (n,) index into CLASSES.
+        float_prob, prob: (n, 9) after the decision, of the same maps in the same order.
+        group: (n,) split group; wafers of a lot and near-copies share one.
+        draws: of the bootstrap.
+        seed: of the draws.
+
+    Raises:
+        InputError: no maps, or arrays that do not fit.
+    """
+    true, groups = np.asarray(label).astype(np.int64), np.unique(np.asarray(group), return_inverse=True)[1]
+    ours, theirs = np.asarray(prob, np.float64), np.asarray(float_prob, np.float64)
+    n = len(true)
+    if not n or ours.shape != (n, _K) or theirs.shape != (n, _K) or groups.shape != (n,):
+        raise InputError(
+            f"gate: label {true.shape}, probabilities {theirs.shape} and {ours.shape}, group {groups.shape}; expected "
+            f"at least one map, (n,), (n, {_K}) twice and (n,)."
+        )
+    call, float_call = ours.argmax(axis=1), theirs.argmax(axis=1)
+    change = np.abs(ours - theirs).max(axis=1)
+    each = np.column_stack(
+        [
+            np.eye(_K * _K)[true * _K + float_call],
+            np.eye(_K * _K)[true * _K + call],
+            call == float_call,
+            change,
+            ours.max(axis=1) - theirs.max(axis=1),
+            np.ones(n),
+        ]
+    )
+    sums = np.zeros((int(groups.max()) + 1, each.shape[1]))
+    np.add.at(sums, groups, each)
+    value = _figures(sums.sum(axis=0))
+    drawn = _figures(draw_groups(sums, draws=draws, seed=seed)) if draws and len(sums) > 1 else None
+
+    def estimate(name: str, c: int | None = None) -> Estimate:
+        at = () if c is None else (c,)
+        return interval(value[name][at], None if drawn is None else drawn[name][(slice(None), *at)])
+
+    from scipy.stats import binomtest
+
+    lost = int(((float_call == true) & (call != true)).sum())
+    won = int(((float_call != true) & (call == true)).sum())
+    return Comparison(
+        wafers=n,
+        groups=len(sums),
+        draws=draws,
+        seed=seed,
+        agreement=estimate("agreement"),
+        macro_f1_float=estimate("macro_f1_float"),
+        macro_f1=estimate("macro_f1"),
+        macro_f1_drop=estimate("macro_f1_drop"),
+        recall_drop=tuple(estimate("recall_drop", c) for c in range(_K)),
+        escape_change=estimate("escape_change"),
+        false_alarm_change=estimate("false_alarm_change"),
+        drift=estimate("drift"),
+        largest_drift=float(change.max()),
+        confidence_shift=estimate("confidence_shift"),
+        only_float_right=lost,
+        only_quantized_right=won,
+        mcnemar_p=float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0,
+    )
+
+
+def _figures(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return every bootstrapped figure from (..., columns) sums, laid out as in `compare`."""
+    shape = (*sums.shape[:-1], _K, _K)
+    before = rates(sums[..., : _K * _K].reshape(shape))
+    after = rates(sums[..., _K * _K : 2 * _K * _K].reshape(shape))
+    agree, drift, shift, n = (sums[..., i] for i in range(2 * _K * _K, 2 * _K * _K + 4))
+    return {
+        "agreement": agree / n,
+        "macro_f1_float": before["macro_f1"],
+        "macro_f1": after["macro_f1"],
+        "macro_f1_drop": before["macro_f1"] - after["macro_f1"],
+        "recall_drop": before["recall"] - after["recall"],
+        "escape_change": after["escape_rate"] - before["escape_rate"],
+        "false_alarm_change": after["false_alarm_rate"] - before["false_alarm_rate"],
+        "drift": drift / n,
+        "confidence_shift": shift / n,
+    }

@@ -1,0 +1,296 @@
+"""The hot folder: judge every wafer map that arrives in a folder, exactly once, whatever happens in between.
+
+What makes it exact is the order: a file is read whole, judged, its line in OUT made durable, and only then the file is
+moved within IN. A station killed in between finds the file in IN and its line by its hash, and moves it. To forget what
+is on record, move records.jsonl away: a new one is begun.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from edge.claim import Claim
+from edge.faults import file_place, is_file
+from edge.inbox import Inbox, Taken
+from edge.ledger import Ledger, record_id
+from edge.records import OK, Record, rejected, to_line
+from edge.status import Status, say
+from wafer_tf.errors import InputError, UsageError
+
+BATCH, BATCH_S = 64, 1.0
+"""Wafers whose records one fsync makes durable, and the seconds after which fewer will do."""
+_SLICE_S = 0.1
+_WRONG_AT_START = (UsageError, FileExistsError, NotADirectoryError, PermissionError)
+
+Judge = Callable[[bytes, str], Iterable[Record]]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A file in hand and the record of its contents.
+
+    Attributes:
+        line: the record, to be made durable; None where it is.
+        is_duplicate: the name has to go among the duplicates.
+    """
+
+    taken: Taken
+    record: Record
+    line: str | None
+    is_duplicate: bool
+
+    @property
+    def reason(self) -> str | None:
+        """Why it could not be judged; None where it could."""
+        return None if self.record["status"] == OK else str(self.record["reason"])
+
+
+class HotFolder:
+    """A station at work between two folders.
+
+    Attributes:
+        stop: the signal that asked it to stop, None until one does.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        out: Path,
+        judge: Judge,
+        *,
+        status: Status,
+    ) -> None:
+        """Touch nothing yet.
+
+        Args:
+            inbox, out: files come from the one, lines go into the other.
+            judge: see `watch.watch`.
+            status: where counts and faults go.
+        """
+        self.stop: int | None = None
+        self._inbox, self._out, self._judge = inbox, out, judge
+        self._status, self._counts, self._faults = status, status.counts, status.faults
+        self._ledger, self._claim = Ledger(out), Claim(inbox.path, out)
+        self._open = self._was_open = False
+        self._unmoved: dict[str, tuple[Taken, str | None]] = {}  # on record, but still in IN
+        self._strange: set[str] = set()
+
+    def work(self, *, poll_s: float, once: bool) -> int:
+        """Look into IN until `stop` is set or, with `once`, nothing is left to judge; return the exit code."""
+        try:
+            if self._ready():
+                say(f"watching {self._inbox.path}; {len(self._ledger)} wafers on record in {self._out}")
+            while self.stop is None:
+                idle = not self._look()
+                self._tell()
+                if once and idle and not self._left():
+                    break
+                until = time.monotonic() + poll_s
+                while self.stop is None and (rest := until - time.monotonic()) > 0:
+                    time.sleep(min(rest, _SLICE_S))
+            self._tell(last=True)
+        finally:
+            self._ledger.close()
+            self._claim.release()
+        return InputError.exit_code if once and len(self._faults) else 0
+
+    def _left(self) -> bool:
+        """Whether there is something to judge that has not failed."""
+        return not {"IN", "OUT"} & set(self._faults.places()) and any(
+            name not in self._unmoved and file_place(name) not in self._faults for name in self._inbox
+        )
+
+    # === OUT ===
+
+    def _ready(self) -> bool:
+        """Whether records can be written, as far as one sees without doing it."""
+        if not self._faults.due("OUT"):
+            return False
+        try:
+            if self._open:
+                self._claim.check("OUT")
+            else:
+                self._open_out()
+        except (OSError, UsageError) as error:
+            if not self._was_open and isinstance(error, _WRONG_AT_START):
+                raise
+            self._lose_out(error)
+        return self._open
+
+    def _open_out(self) -> None:
+        if not self._was_open:  # later on, an OUT that is missing is a share that went away
+            self._out.mkdir(parents=True, exist_ok=True)
+        self._claim.take()
+        for mended in self._ledger.open():
+            say(mended)
+        self._open = self._was_open = True
+
+    def _lose_out(self, error: Exception) -> None:
+        self._close_out()
+        self._status.fail("OUT", error)
+
+    def _close_out(self) -> None:
+        self._open = False
+        self._ledger.close()
+
+    # === IN ===
+
+    def _look(self) -> int:
+        """Judge what is whole; return how many files were taken up."""
+        if not self._faults.due("IN"):
+            return 0
+        try:
+            names = self._inbox.scan()
+            self._claim.check("IN")
+        except OSError as error:
+            self._claim.release("IN")
+            self._close_out()  # so that the folders are claimed anew
+            self._status.fail("IN", error)
+            return 0
+        self._faults.clear("IN")
+        self._say_strange()
+        self._forget_gone()
+        if not self._ready():
+            return 0
+        if self._unmoved and self._faults.due("moving"):
+            self._move(list(self._unmoved))
+        taken_up = self._judge_all(names)
+        if self._open:  # and nothing that was to be written failed
+            self._faults.clear("OUT")
+        return taken_up
+
+    def _judge_all(self, names: list[str]) -> int:
+        taken_up = 0
+        batch: list[_Judged] = []
+        new: dict[str, Record] = {}
+        began = time.monotonic()
+        for name in names:
+            if self.stop is not None or not self._open or "IN" in self._faults:
+                break
+            if name in self._unmoved or not self._faults.due(file_place(name)):
+                continue
+            judged = self._take_and_judge(name, new)
+            taken_up += file_place(name) not in self._faults
+            if judged is None:
+                continue
+            batch.append(judged)
+            if judged.line is not None:
+                new[judged.taken.sha256] = judged.record
+            # While OUT fails, one wafer is enough to find out that it still does.
+            if len(batch) >= BATCH or time.monotonic() - began >= BATCH_S or "OUT" in self._faults:
+                self._commit(batch)
+                batch, new, began = [], {}, time.monotonic()
+                self._tell()
+        if self._open:
+            self._commit(batch)
+        return taken_up
+
+    def _take_and_judge(self, name: str, new: dict[str, Record]) -> _Judged | None:
+        """Return a file with its record, None where it has to wait.
+
+        Args:
+            name: one of `Inbox.scan`.
+            new: records in hand that are not durable yet, by SHA-256.
+        """
+        try:
+            found = self._inbox.take(name, stop=lambda: self.stop is not None)
+        except OSError as error:
+            self._status.fail(file_place(name), error)
+            self._look_for_inbox()
+            return None
+        if found is None:
+            return None
+        taken, data = found
+        id = record_id(name)
+        try:
+            known = new.get(taken.sha256) or self._ledger.record_of(taken.sha256)
+        except OSError as error:
+            self._lose_out(error)
+            return None
+        if known is not None:
+            is_duplicate = known["id"] != id and not self._ledger.is_duplicate(id, taken.sha256)
+            self._faults.clear(file_place(name))
+            return _Judged(taken, known, line=None, is_duplicate=is_duplicate)
+        try:
+            record = self._record(id, taken, data)
+            line = to_line(record)
+        except Exception as error:  # a fault of the station, not of the map: that waits for the next try
+            self._status.fail(file_place(name), error)
+            return None
+        self._faults.clear(file_place(name))
+        return _Judged(taken, record, line=line, is_duplicate=False)
+
+    def _record(self, id: str, taken: Taken, data: bytes | None) -> Record:
+        def refused(reason: str) -> Record:
+            return rejected(id, reason, input_sha256=taken.sha256, bundle_sha256=self._counts.bundle_sha256)
+
+        if data is None:
+            return refused(f"{taken.stamp[0]} bytes; expected one map of at most {self._inbox.max_bytes} bytes")
+        records = list(islice(self._judge(data, id), 2))
+        if len(records) != 1:
+            return refused(f"{'more than one map' if records else 'no map'}; a hot folder takes one map per file")
+        return records[0] | {"id": id, "input_sha256": taken.sha256}
+
+    def _commit(self, batch: list[_Judged]) -> None:
+        """Make the lines of a batch durable, then move its files."""
+        new = [judged.record for judged in batch if judged.line is not None]
+        duplicates = [(record_id(j.taken.name), j.taken.sha256, j.record["id"]) for j in batch if j.is_duplicate]
+        try:
+            self._ledger.add_records([(j.taken.sha256, j.line) for j in batch if j.line is not None])
+            for record in new:
+                self._counts.record(record)
+            self._ledger.add_duplicates(duplicates)
+        except OSError as error:
+            self._lose_out(error)
+            return
+        if new or duplicates:
+            self._faults.clear("OUT")
+        self._counts.duplicates += len(duplicates)
+        self._counts.known += len(batch) - len(new) - len(duplicates)
+        self._unmoved |= {judged.taken.name: (judged.taken, judged.reason) for judged in batch}
+        self._move([judged.taken.name for judged in batch])
+
+    def _move(self, names: list[str]) -> None:
+        """Move files that are on record out of the way; what cannot be moved now does not keep the others."""
+        failed = None
+        for name in names:
+            try:
+                self._inbox.put_away(*self._unmoved[name])
+                del self._unmoved[name]
+            except OSError as error:
+                failed = error
+        if failed:
+            self._status.fail("moving", failed)
+        elif not self._unmoved:
+            self._faults.clear("moving")
+
+    def _look_for_inbox(self) -> None:
+        try:
+            self._inbox.path.stat()
+        except OSError as error:
+            self._status.fail("IN", error)
+
+    # === Words ===
+
+    def _say_strange(self) -> None:
+        """Say once what lies in IN and is no file."""
+        seen = set(self._inbox.strange)
+        fresh = sorted(seen - self._strange)
+        if fresh:
+            named = ", ".join(f"{name!r} ({self._inbox.strange[name]})" for name in fresh[:5])
+            more = f" and {len(fresh) - 5} more" if len(fresh) > 5 else ""
+            say(f"left alone in {self._inbox.path}: {named}{more}")
+        self._strange = seen
+
+    def _forget_gone(self) -> None:
+        """Drop the faults of files that somebody took away."""
+        failing = {place for place in self._faults.places() if is_file(place)}
+        if failing:
+            for place in failing - {file_place(name) for name in self._inbox}:
+                self._faults.forget(place)
+
+    def _tell(self, *, last: bool = False) -> None:
+        waiting = len(self._inbox) - sum(name in self._inbox for name in self._unmoved)
+        self._status.tell(waiting, last=last)

@@ -1,0 +1,218 @@
+"""The folder where wafer maps arrive: which files are whole, what they hold, and where they go. Standard library alone.
+
+IN/              files arrive here
+IN/done/         files on record, whatever the label
+IN/quarantine/   files on record that could not be judged, each with NAME.reason.txt beside it
+
+A writer best names a file `.NAME`, or NAME.tmp, .part or .partial, and renames it when it is whole. The folders lie
+inside IN because only there a rename is sure to be atomic.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+DONE, QUARANTINE = "done", "quarantine"
+UNFINISHED = (".tmp", ".part", ".partial")
+EMPTY_TIMES = 10
+"""An empty file must be quiet so many times longer: many writers make the file first and fill it later."""
+MAX_BYTES = 16 * 2**20
+"""A larger file is not read into memory; the largest map there may be takes 720,000 bytes as int64."""
+MAX_NAME = 255
+_CHUNK = 2**20
+
+Stamp = tuple[int, int, int]
+"""Size in bytes, time of the last write and of the last change of any kind, in ns."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A file as it was read.
+
+    Attributes:
+        name: in IN.
+        sha256: of its bytes.
+        stamp: before and after it was read.
+    """
+
+    name: str
+    sha256: str
+    stamp: Stamp
+
+
+class Inbox:
+    """The files that wait in a folder."""
+
+    def __init__(self, path: Path, *, settle_s: float, max_bytes: int = MAX_BYTES) -> None:
+        """Name the folder.
+
+        Args:
+            path: the folder.
+            settle_s: seconds for which a file must not have changed, over at least two scans.
+            max_bytes: contents of a larger file are hashed, but not given.
+        """
+        self.path, self.strange = path, dict[str, str]()
+        """`strange`: what is no file to be judged, and why."""
+        self.max_bytes, self._settle_s = max_bytes, settle_s
+        self._waiting: dict[str, tuple[Stamp, float]] = {}  # name: stamp, when it was first seen so
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._waiting
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._waiting)
+
+    def scan(self) -> list[str]:
+        """Look at the folder; return the names of the files that are whole, the oldest first.
+
+        Raises:
+            OSError: the folder cannot be read now.
+        """
+        now = monotonic()
+        waiting, whole, self.strange = {}, [], {}
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or name.lower().endswith(UNFINISHED) or name in (DONE, QUARANTINE):
+                    continue
+                try:
+                    if not entry.is_file(follow_symlinks=False):
+                        self.strange[name] = (
+                            "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "no file"
+                        )
+                        continue
+                    stamp = _stamp(entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    self.strange[name] = str(error.strerror or error)
+                    continue
+                known = self._waiting.get(name)
+                if known is None or known[0] != stamp:
+                    waiting[name] = (stamp, now)
+                    continue
+                waiting[name] = known
+                if now - known[1] >= self._settle_s * (1 if stamp[0] else EMPTY_TIMES):
+                    whole.append((stamp[1], name))
+        self._waiting = waiting
+        return [name for _, name in sorted(whole)]
+
+    def take(self, name: str, *, stop: Callable[[], bool]) -> tuple[Taken, bytes | None] | None:
+        """Read a whole file.
+
+        Args:
+            name: one that `scan` returned.
+            stop: asked now and then while a long file is read; True gives up.
+
+        Returns:
+            What it is and what it holds, None for the latter where it is too large; None alone where the file was not
+            quiet, is gone, or the reading was given up.
+
+        Raises:
+            OSError: it cannot be read now.
+        """
+        if name not in self._waiting:  # moved since
+            return None
+        stamp, _ = self._waiting[name]
+        found = self._read(name, stamp, stop)
+        if found is None:
+            self._leave(name)
+        return found
+
+    def _read(self, name: str, stamp: Stamp, stop: Callable[[], bool]) -> tuple[Taken, bytes | None] | None:
+        path = self.path / name
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            large = stamp[0] > self.max_bytes
+            pieces, digest, size = list[bytes](), hashlib.sha256(), 0
+            while piece := file.read(_CHUNK):
+                digest.update(piece)
+                size += len(piece)
+                if size > stamp[0] or (large and stop()):
+                    return None
+                if not large:
+                    pieces.append(piece)
+            if size != stamp[0] or _stamp_of(path) != stamp:
+                return None
+        return Taken(name, digest.hexdigest(), stamp), None if large else b"".join(pieces)
+
+    def put_away(self, taken: Taken, reason: str | None) -> bool:
+        """Move a file to `done`, or with a reason to `quarantine`; never onto a file of other contents.
+
+        Returns:
+            False where it is not the file that was taken any more: it stays and is new.
+
+        Raises:
+            OSError: it cannot be moved now.
+        """
+        self._leave(taken.name)
+        source = self.path / taken.name
+        if _stamp_of(source) != taken.stamp:
+            return False
+        folder = self.path / (DONE if reason is None else QUARANTINE)
+        folder.mkdir(exist_ok=True)
+        target = _free(folder, taken.name, taken.sha256)
+        if reason is not None:
+            _write_reason(target, reason)
+        source.rename(target)
+        moved = _stamp_of(target)
+        if moved and moved[:2] != taken.stamp[:2]:  # replaced between the look and the move
+            target.rename(_free(self.path, taken.name, file_sha256(target)))
+            return False
+        return True
+
+    def _leave(self, name: str) -> None:
+        """Forget when a file was first seen: it must be quiet anew."""
+        self._waiting.pop(name, None)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _stamp_of(path: Path) -> Stamp | None:
+    try:
+        return _stamp(os.lstat(path))
+    except FileNotFoundError:
+        return None
+
+
+def _free(folder: Path, name: str, sha256: str) -> Path:
+    """Return the first of `name`, `name` with its hash in it, where nothing lies or the same contents."""
+    stem, suffix = Path(name).stem, Path(name).suffix
+    for ending in (suffix, f".{sha256[:12]}{suffix}", f".{sha256}{suffix}"):
+        path = folder / _fitted(stem, ending)
+        if not os.path.lexists(path) or (stat.S_ISREG(os.lstat(path).st_mode) and file_sha256(path) == sha256):
+            return path
+    raise FileExistsError(17, "another file is in the way", str(path))
+
+
+def _fitted(stem: str, ending: str) -> str:
+    """Return the file name stem + ending, the stem cut so far that a file system takes it."""
+    room = MAX_NAME - len(os.fsencode(ending))
+    return (stem if len(os.fsencode(stem)) <= room else os.fsencode(stem)[:room].decode(errors="ignore")) + ending
+
+
+def _write_reason(target: Path, reason: str) -> None:
+    """Write why beside the place where a file goes; whole or not at all."""
+    text = (reason + "\n").encode(errors="backslashreplace")
+    path = _free(target.parent, _fitted(target.name, ".reason.txt"), hashlib.sha256(text).hexdigest())
+    partial = target.parent / ".reason.partial"
+    partial.write_bytes(text)
+    partial.replace(path)

@@ -1,0 +1,238 @@
+"""An append-only file of JSON lines that outlives kills, torn writes and full disks. Needs the standard library alone.
+
+What `append` was given is durable when it returns. What a killed or failed write left is found by the next `open`:
+bytes that are no whole line of the journal are set aside in FILE.damaged, so that nothing is ever appended to half a
+line and no half line is read as a whole one.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+MAX_LINE = 2**16
+"""Bytes of the longest line; a record takes about 500, a long reason twice that."""
+
+NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a damaged line as one of the journal's may raise."""
+
+Entry = dict[str, Any]
+
+
+class Index:
+    """Where the line of each key begins: 22 bytes a key, 31 MB for a million as measured.
+
+    Keys are hashes, of which the first 16 bytes are kept: enough to tell apart all wafers there will ever be, and
+    `Journal.get` compares the whole.
+    """
+
+    _BUCKETS, _KEY, _OFFSET = 4096, 16, 6
+
+    def __init__(self) -> None:
+        self._buckets = [bytearray() for _ in range(self._BUCKETS)]
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, key: bytes, offset: int) -> None:
+        """Note where the line of a new key begins."""
+        self._bucket(key).extend(key[: self._KEY] + offset.to_bytes(self._OFFSET))
+        self._size += 1
+
+    def get(self, key: bytes) -> int | None:
+        """Return where the key's line begins, None if there is none."""
+        bucket, entry = self._bucket(key), self._KEY + self._OFFSET
+        at = bucket.find(key[: self._KEY])
+        while at >= 0 and at % entry:  # those bytes, but across two entries
+            at = bucket.find(key[: self._KEY], at + 1)
+        return None if at < 0 else int.from_bytes(bucket[at + self._KEY : at + entry])
+
+    def _bucket(self, key: bytes) -> bytearray:
+        return self._buckets[int.from_bytes(key[:2]) % self._BUCKETS]
+
+
+class Journal:
+    """One file of JSON lines and the index of their keys."""
+
+    def __init__(self, path: Path, key: Callable[[Entry], bytes]) -> None:
+        """Name the file; `open` reads or creates it.
+
+        Args:
+            path: of the file; its folder must exist when it is opened.
+            key: gives the key of a line's object, a 32-byte hash; a KeyError, TypeError or ValueError from it says
+                that the line is none of this journal's.
+        """
+        self.path = path
+        self._key = key
+        self._fd: int | None = None
+        self._forget()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, key: bytes) -> bool:
+        return self._index.get(key) is not None
+
+    def open(self) -> str | None:
+        """Open the file, mend it and know its keys; after a failed `append`, go on where the last good one ended.
+
+        Returns:
+            What was mended, in words; None where nothing was.
+
+        Raises:
+            OSError: it cannot be read or written now; the journal is closed, and may be opened again later.
+        """
+        self.close()
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            mended = None
+            now = os.fstat(self._fd)
+            if (now.st_dev, now.st_ino) == self._file and now.st_size >= self._end:
+                os.ftruncate(self._fd, self._end)
+            else:
+                mended = self._load()
+            os.fsync(self._fd)  # lines that a killed process wrote may not be on the disk yet
+            sync_folder(self.path.parent)
+        except OSError:
+            self.close()
+            raise
+        return mended
+
+    def close(self) -> None:
+        """Close the file; what is known of it is kept."""
+        if self._fd is not None:
+            with suppress(OSError):
+                os.close(self._fd)
+            self._fd = None
+
+    def append(self, entries: Sequence[tuple[bytes, str]]) -> None:
+        """Add lines, durable when this returns: all of them or, as far as the journal knows, none.
+
+        Args:
+            entries: (key, line) each, the line with its newline.
+
+        Raises:
+            OSError: they could not be written; the journal is closed.
+        """
+        if not entries:
+            return
+        fd, data = self._descriptor(), [line.encode() for _, line in entries]
+        try:
+            if not os.path.samestat(self.path.stat(), os.fstat(fd)):
+                raise FileNotFoundError(errno.ENOENT, "another file is in its place", str(self.path))
+            left = memoryview(b"".join(data))
+            while left:
+                left = left[os.write(fd, left) :]
+            os.fsync(fd)
+        except OSError:
+            with suppress(OSError):  # where even this fails, open() does it
+                os.ftruncate(fd, self._end)
+            self.close()
+            raise
+        for (key, _), line in zip(entries, data, strict=True):
+            self._index.add(key, self._end)
+            self._end += len(line)
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return the object of the key's line, None if there is none.
+
+        Raises:
+            OSError: the line cannot be read now; the journal is closed.
+        """
+        offset = self._index.get(key)
+        if offset is None:
+            return None
+        try:
+            line, _, _ = os.pread(self._descriptor(), MAX_LINE, offset).partition(b"\n")
+            with suppress(*NO_LINE):
+                entry: Entry = json.loads(line)
+                if self._key(entry) == key:
+                    return entry
+            self._forget()
+            raise OSError(errno.EIO, "was changed by another program", str(self.path))
+        except OSError:
+            self.close()
+            raise
+
+    def _descriptor(self) -> int:
+        if self._fd is None:
+            raise FileNotFoundError(errno.ENOENT, "is not open", str(self.path))
+        return self._fd
+
+    def _forget(self) -> None:
+        self._index, self._end = Index(), 0
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the file that is known, None before any is."""
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Give each line and where it begins; of what is too long for a line, pieces."""
+        offset = 0
+        with os.fdopen(os.dup(self._descriptor()), "rb") as file:
+            file.seek(0)
+            while line := file.readline(MAX_LINE):
+                yield offset, line
+                offset += len(line)
+
+    def _load(self) -> str | None:
+        """Read the whole file; set aside what is no line of it."""
+        self._forget()
+        damaged: dict[int, int] = {}  # where it begins: how many bytes
+        end = 0
+        for offset, line in self._lines():
+            end = offset + len(line)
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("the line does not end")
+                key = self._key(json.loads(line))
+            except NO_LINE:
+                damaged[offset] = len(line)
+            else:
+                if self._index.get(key) is None:
+                    self._index.add(key, offset)
+        mended = None
+        if damaged:
+            mended = self._set_aside(damaged)
+            if min(damaged) + sum(damaged.values()) == end:
+                end = min(damaged)
+                os.ftruncate(self._descriptor(), end)
+            else:
+                self._write_without(damaged)
+                self._load()  # every offset has changed
+                return mended
+        now = os.fstat(self._descriptor())
+        self._file, self._end = (now.st_dev, now.st_ino), end
+        return mended
+
+    def _set_aside(self, damaged: dict[int, int]) -> str:
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        with aside.open("ab") as out:
+            for offset, size in damaged.items():
+                out.write(os.pread(self._descriptor(), size, offset).removesuffix(b"\n") + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
+        return f"{self.path}: {sum(damaged.values())} bytes that are no whole line were set aside in {aside.name}"
+
+    def _write_without(self, damaged: dict[int, int]) -> None:
+        """Put a file without the damaged pieces in the place of this one."""
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with partial.open("wb") as out:
+            out.writelines(line for offset, line in self._lines() if offset not in damaged)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(self.path)
+        self.close()
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, where its file system can."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some network file systems refuse
+            os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,77 @@
+"""One file that is the whole station: `python -m edge.pack [--out station.pyz]`.
+
+Copy it to a machine with Python 3.11 and requirements-station.txt installed, and run `python station.pyz`. The same
+sources give the same bytes.
+"""
+
+import argparse
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+from wafer_tf.command import run as run_command
+from wafer_tf.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+ENTRY = "edge/station.py"
+MAIN = b"import sys\n\nfrom edge.station import main\n\nsys.exit(main())\n"
+SHEBANG = b"#!/usr/bin/env python3\n"
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+"""Time of every entry: the earliest a zip archive knows. Nothing is packed, so that every zlib gives the same bytes."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    p = argparse.ArgumentParser(
+        "python -m edge.pack", description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("--out", type=Path, default=Path("station.pyz"), metavar="FILE", help="default: station.pyz")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parser().parse_args(argv)
+    return run_command(lambda: pack(args.out))
+
+
+def pack(out: Path) -> None:
+    """Write the archive; an earlier one is replaced, anything else is not."""
+    if out.exists() and not (out.is_file() and out.read_bytes().startswith(SHEBANG + b"PK")):
+        raise UsageError(f"{out}: something that is no packed station is there; choose another --out.")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        partial.write_bytes(archive())
+        partial.chmod(0o755)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"wrote {out} ({out.stat().st_size} bytes, {len(modules())} modules)", file=sys.stderr)
+
+
+def archive() -> bytes:
+    """Return the zipapp: the station's modules and nothing else."""
+    held = io.BytesIO(SHEBANG)
+    held.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(held, "w") as target:
+        for name, content in {"__main__.py": MAIN, **{name: (ROOT / name).read_bytes() for name in modules()}}.items():
+            info = zipfile.ZipInfo(name, FIRST_DAY)
+            info.external_attr = 0o644 << 16
+            target.writestr(info, content)
+    return held.getvalue()
+
+
+def modules() -> list[str]:
+    """Return the files of the project that the station imports, wherever in a module it does so, sorted."""
+    from modulefinder import ModuleFinder
+
+    finder = ModuleFinder(path=[str(ROOT)])  # what is elsewhere, it does not look into
+    finder.run_script(str(ROOT / ENTRY))
+    files = [getattr(module, "__file__", None) for module in finder.modules.values()]
+    return sorted({Path(file).relative_to(ROOT).as_posix() for file in files if file})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

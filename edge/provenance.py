@@ -1,0 +1,51 @@
+"""Where a quantized model came from: the run, its model file, its data, the program that made it."""
+
+import hashlib
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training.runtime import versions
+from wafer_tf.errors import ModelError
+from wafer_tf.run_folder import RunFolder
+
+FACTS = ("data_name", "data_sha256", "split_method", "seed", "model", "input", "parameters")
+"""What is taken from the run's report."""
+
+
+def provenance(run: RunFolder) -> dict[str, Any]:
+    """Return what a bundle records of its run, JSON values alone; no path of this machine is among them.
+
+    Raises:
+        ModelError: the run's folder lacks something.
+    """
+    try:
+        facts = run.read_json("report.json")["facts"]
+        own = {name: facts[name] for name in FACTS}
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"run folder {run.path}: report.json lacks what a report of the run holds ({error!r})."
+        ) from error
+    return {
+        "run": run.path.resolve().name,
+        "config_sha256": hashlib.sha256((run.path / "config.json").read_bytes()).hexdigest(),
+        "model_sha256": hashlib.sha256((run.path / "model.keras").read_bytes()).hexdigest(),
+        **own,
+        "versions": versions() | {"ai-edge-litert": version("ai-edge-litert")},
+        "commit": commit(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def commit() -> str | None:
+    """Return the commit of this program, "-dirty" behind it where files were changed; None outside a git checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

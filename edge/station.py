@@ -1,0 +1,175 @@
+"""The inspection station: judge wafer maps with a bundle. Needs numpy and ai-edge-litert alone, and no internet.
+
+classify   judge files, or standard input (-), and print one JSON record per map
+watch      judge every file that arrives in a folder
+selftest   check a bundle and let it judge its golden maps
+bench      how fast this machine is with it
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edge.flags import add_arguments, load
+from wafer_tf.command import run as run_command
+from wafer_tf.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from edge.classifier import Classifier
+    from edge.records import Record
+
+PIPE_CLOSED = 141
+"""Exit code where the reader of the records went away, as a shell gives it."""
+EXAMPLE = """examples:
+  station classify lot7/*.npy --bundle bundle > records.jsonl
+  camera | station classify - --bundle bundle
+  station watch incoming --out records --bundle bundle
+  station selftest --bundle bundle
+
+station is `python -m edge.station` or `python station.pyz`.
+exit codes: 0 done, 2 usage, 3 bundle refused, 4 bad input (or, with --strict, a map that was rejected)"""
+MAPS = """a map is a grid of dies (0 none, 1 pass, 2 fail), 3 to 300 a side, in one of these kinds of file:
+  npy     one two-dimensional array of whole numbers
+  npz     one such array, or a wafer set: flat, offsets, shapes, lot, wafer_index
+  text    a row of dies per line, cells parted by commas, semicolons, tabs or blanks (UTF-8)
+standard input may be npy arrays one after another, or text grids parted by blank lines; each is judged once whole.
+a map that cannot be judged is a record with a reason, and does not stop the others."""
+
+
+def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
+    """Return the command's arguments; those of `watch`, whose import takes a while, only where it is the job asked."""
+    raw = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser("station", description=__doc__, epilog=EXAMPLE, allow_abbrev=False, formatter_class=raw)
+    jobs = p.add_subparsers(dest="job", required=True, metavar="JOB")
+    job = jobs.add_parser("classify", description=MAPS, allow_abbrev=False, formatter_class=raw, help="judge files")
+    job.add_argument("maps", nargs="+", metavar="MAP", help="a file of maps, or - for standard input")
+    job.add_argument("--strict", action="store_true", help="exit with 4 if a map was rejected")
+    add_arguments(job)
+    job = jobs.add_parser(
+        "watch", description="Judge every file that arrives in IN.", allow_abbrev=False, help="hot folder"
+    )
+    if job_asked == "watch":
+        from edge.watch import add_arguments as add_watch_arguments
+
+        add_watch_arguments(job)
+    add_arguments(job)
+    job = jobs.add_parser("selftest", description="Check a bundle, then judge its golden maps.", allow_abbrev=False,
+                          help="check a bundle")  # fmt: skip
+    add_arguments(job)
+    job = jobs.add_parser("bench", description="Measure the station on this machine, map by map.", allow_abbrev=False,
+                          help="measure speed")  # fmt: skip
+    job.add_argument("maps", nargs="*", metavar="MAP", help="files to measure with (default: the golden maps, as npy)")
+    job.add_argument("--count", metavar="N", type=int, default=1000, help="maps to judge (default: 1000)")
+    job.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_arguments(job)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    # Before numpy is imported: its matrix products are too small for threads, which would take cores from the tool.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser(next(iter(argv), None)).parse_args(argv)
+    jobs = {"classify": classify, "watch": watch, "selftest": selftest, "bench": bench}
+    return run_command(lambda: jobs[args.job](args))
+
+
+def classify(args: argparse.Namespace) -> int:
+    """Print one record per map, each as soon as it is there."""
+    if args.maps.count("-") > 1:
+        raise UsageError("-: standard input can be read only once.")
+    from edge.records import to_line
+
+    classifier = load(args)
+    decisions: Counter[str] = Counter()
+    try:
+        for name in args.maps:
+            for record in _from_input(classifier) if name == "-" else _from_file(classifier, name):
+                _write(to_line(record))
+                decisions[record["decision"]] += 1
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    counted = ", ".join(f"{count} {decision}" for decision, count in sorted(decisions.items()))
+    print(f"{decisions.total()} maps{': ' if counted else ''}{counted}", file=sys.stderr)
+    return InputError.exit_code if args.strict and decisions["rejected"] else 0
+
+
+def watch(args: argparse.Namespace) -> int:
+    """Judge every file that arrives in a folder until told to stop."""
+    from edge.watch import run
+
+    classifier = load(args)
+    return run(args, classifier.judge_each, bundle_sha256=classifier.bundle.sha256)
+
+
+def selftest(args: argparse.Namespace) -> int:
+    """Check the bundle and print what was checked; a bundle that fails is refused."""
+    classifier = load(args)
+    bundle = classifier.bundle
+    print(f"bundle    {bundle.sha256}: every file as it was written")
+    print(f"gate      {'passed' if bundle.passed else 'NOT passed (--allow-ungated)'}")
+    print(
+        f"model     {bundle.input.dtype}, input and output as stated, XNNPACK {'on' if classifier.xnnpack else 'off'}"
+    )
+    print(f"golden    {len(bundle.golden.grids)} maps, logits at most {classifier.golden_lsb} steps from the gate's")
+    print("decision  turns the golden logits into the gate's probabilities")
+    return 0
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Print how fast the station is on this machine."""
+    import json
+
+    from edge.timing import format_timing, measure
+
+    if args.count < 1:
+        raise UsageError(f"--count {args.count}; expected at least 1.")
+    classifier = load(args)
+    files = [_read(name) for name in args.maps]
+    timing = measure(classifier, files, count=args.count, threads=args.threads)
+    print(json.dumps(timing.to_json(), indent=2) if args.json else format_timing(timing))
+    return 0
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise InputError(f"standard output: cannot be written ({error.strerror}); the last record is lost.") from error
+
+
+def _from_file(classifier: "Classifier", name: str) -> Iterator["Record"]:
+    shown = os.fsencode(name).decode(errors="backslashreplace")
+    try:
+        data = _read(name)
+    except OSError as error:
+        yield classifier.reject(shown, f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.")
+        return
+    yield from classifier.judge_each(data, shown)
+
+
+def _from_input(classifier: "Classifier") -> Iterator["Record"]:
+    from edge.stream import split
+
+    with open(0, "rb", closefd=False) as stream:  # a descriptor, not a path
+        for number, piece in enumerate(split(stream)):
+            yield from classifier.judge_each(piece, f"stdin:{number}")
+
+
+def _read(name: str) -> bytes:
+    from edge.inputs import MAX_BYTES
+
+    with open(name, "rb") as file:  # noqa: PTH123  # the name as given: a Path would drop a leading ./
+        return file.read(MAX_BYTES + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

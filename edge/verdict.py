@@ -1,0 +1,98 @@
+"""The gate's findings as text: the models side by side, then every limit with its figure."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.gate import Check, Comparison
+from edge.latency import Latency
+from wafer_tf.dies import CLASSES
+from wafer_tf.report import WIDTH, span
+from wafer_tf.scores import Estimate, Scores
+
+Row = tuple[str, int, Scores, Comparison, Latency, bool]
+"""Name, bytes of the file, scores, comparison with the float model, time per map, whether XNNPACK ran it."""
+
+LIMITS = {
+    "min_agreement": ("called the same", "%", "at least"),
+    "max_macro_f1_drop": ("macro-F1 lost", "points", "at most"),
+    "max_recall_drop": ("recall lost", "points", "at most"),
+}
+
+
+def format_models(rows: Sequence[Row]) -> str:
+    """Return the models side by side, one a line."""
+    cells = [("model", "MB", "macro-F1", "worst class", "recall", "same call", "ms", "p99", "")]
+    for name, size, scores, comparison, latency, xnnpack in rows:
+        worst = min((c for c in scores.classes if c.support), key=lambda c: c.recall.value)
+        agreement = f"{100 * comparison.agreement.value:.2f} %"
+        speed = f"{latency.median_ms:.3f}", f"{latency.p99_ms:.3f}", "" if xnnpack else "no XNNPACK"
+        cells.append(
+            (name, f"{size / 1e6:.2f}", span(scores.macro_f1), worst.name, span(worst.recall), agreement, *speed)
+        )
+    wide = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    right = (1, 5, 6, 7)
+    lines = [
+        "  ".join(
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True))
+        )
+        for row in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def format_checks(checks: Sequence[Check], comparison: Comparison) -> str:
+    """Return every limit with what was found and PASS or FAIL, then what has no limit."""
+    found = {
+        "min_agreement": comparison.agreement,
+        "max_macro_f1_drop": comparison.macro_f1_drop,
+        **dict(zip(CLASSES, comparison.recall_drop, strict=True)),
+    }
+    lines = []
+    for check in checks:
+        what, unit, word = LIMITS[check.name]
+        name = f"{what}, {check.where}" if check.where else what
+        value = _points(found[check.where or check.name], unit)
+        lines.append(
+            f"{'PASS' if check.passed else 'FAIL'}  {name:<24} {value:<32} {word} {check.limit:g} {unit}"
+            f"{' beyond the interval' if check.where else ''}"
+        )
+    if missing := [name for name, drop in zip(CLASSES, comparison.recall_drop, strict=True) if np.isnan(drop.value)]:
+        lines.append(f"      not judged, for want of test maps: {', '.join(missing)}")
+    lines += [
+        f"      {name:<24} {_points(value, 'points')}"
+        for name, value in {
+            "more escapes": comparison.escape_change,
+            "more false alarms": comparison.false_alarm_change,
+            "probability drift": comparison.drift,
+            "surer by": comparison.confidence_shift,
+        }.items()
+    ]
+    return "\n".join(
+        [
+            *lines,
+            f"      {'largest drift':<24} {100 * comparison.largest_drift:.2f} points",
+            f"      {'right by one model alone':<24} float {comparison.only_float_right}, quantized "
+            f"{comparison.only_quantized_right} maps; McNemar's exact p = {comparison.mcnemar_p:.2g}",
+        ]
+    )
+
+
+def footnotes(comparison: Comparison) -> str:
+    """Return how to read the table and the limits."""
+    text = (
+        f"{comparison.wafers:,} maps of the run's test part in {comparison.groups:,} groups; 95 % intervals from "
+        f"{comparison.draws:,} draws of whole groups, both models on the same draw. Losses and changes are of the "
+        "quantized model against the float Keras model. Drift: the mean over maps of the largest change of any class's "
+        "probability. A class fails where the whole interval of its lost recall is above the limit. ms per map: the "
+        "model alone, one thread, median and 99th percentile."
+    )
+    return "\n".join(textwrap.wrap(text, WIDTH))
+
+
+def _points(found: Estimate, unit: str) -> str:
+    value = f"{100 * found.value:.2f}"
+    return (
+        f"{value} {unit}" if np.isnan(found.low) else f"{value} [{100 * found.low:.2f}, {100 * found.high:.2f}] {unit}"
+    )

@@ -1,0 +1,136 @@
+"""The hot folder's command: watch a folder until told to stop. Needs the standard library alone."""
+
+import argparse
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from edge.faults import FIRST_RETRY_S
+from edge.hot_folder import HotFolder, Judge
+from edge.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
+from edge.status import Status
+from wafer_tf.command import INTERRUPTED
+from wafer_tf.errors import InputError, UsageError
+
+EPILOG = """example:
+  station watch incoming --out records --bundle bundle --metrics-file /var/lib/node_exporter/wafer_tf.prom
+
+OUT/records.jsonl     one record per wafer: files of the same contents are one wafer
+OUT/duplicates.jsonl  every other name under which recorded contents came
+IN/done, quarantine   files on record; those that could not be judged with NAME.reason.txt beside them
+
+A writer best names a file .NAME or NAME.tmp, .part or .partial, and renames it when it is whole. A file leaves IN only
+after its record is safely on the disk, so that a station may be stopped, or killed, at any moment and started again. A
+full or read-only disk and a share that is away are said on stderr, waited for and survived; the wafers stay in IN.
+SIGTERM finishes the wafer in hand and ends with 0, Ctrl-C with 130. The metrics count from the start of the process.
+To archive records, move records.jsonl away: a new one is begun, and wafers it does not hold are judged anew."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `run`, and what a user should know, to a command's parser."""
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("inbox", metavar="IN", type=Path, help="folder the maps arrive in, one map per file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of records.jsonl and duplicates.jsonl")
+    parser.add_argument("--poll", metavar="S", type=float, default=1.0, help="seconds between looks (default: 1)")
+    parser.add_argument(
+        "--settle", metavar="S", type=float, default=2.0,
+        help="seconds a file must not have changed before it is read (default: 2); give more than the attribute cache "
+        "of a network share, and than any pause of a writer that does not rename its files when they are whole",
+    )  # fmt: skip
+    parser.add_argument("--metrics-file", metavar="FILE", type=Path, help="keep counters there as Prometheus text")
+    parser.add_argument("--once", action="store_true", help="judge what is there, then end; exit 4 if something failed")
+
+
+def run(args: argparse.Namespace, judge: Judge, *, bundle_sha256: str) -> int:
+    """Watch as the flags of `add_arguments` say; return the exit code."""
+    return watch(
+        args.inbox,
+        args.out,
+        judge,
+        bundle_sha256=bundle_sha256,
+        poll_s=args.poll,
+        settle_s=args.settle,
+        metrics_file=args.metrics_file,
+        once=args.once,
+    )
+
+
+def watch(
+    inbox: Path,
+    out: Path,
+    judge: Judge,
+    *,
+    bundle_sha256: str,
+    poll_s: float = 1.0,
+    settle_s: float = 2.0,
+    metrics_file: Path | None = None,
+    once: bool = False,
+    max_bytes: int = MAX_BYTES,
+    report_s: float = 60.0,
+    first_retry_s: float = FIRST_RETRY_S,
+) -> int:
+    """Judge every file that arrives in a folder until SIGTERM or SIGINT; the wafer in hand is finished first.
+
+    A second signal ends the process at once, which loses nothing. What is wrong with the folders at the start ends the
+    command; what goes wrong later, and a full or read-only disk at any time, is said, waited for and survived.
+
+    Args:
+        inbox: an existing folder.
+        out: made if it is not there.
+        judge: gives the records of a file's bytes and name; a file must hold one map. An exception says that the
+            station is at fault, not the map: the file stays and is tried again.
+        bundle_sha256: of the bundle that judges.
+        poll_s: seconds between looks.
+        settle_s: seconds a file must not have changed, over at least two looks.
+        metrics_file: Prometheus text is kept there.
+        once: end as soon as nothing waits that can be judged.
+        max_bytes: a larger file is rejected without being judged.
+        report_s: seconds between the lines on stderr.
+        first_retry_s: seconds before what failed is tried again; doubles up to faults.MAX_RETRY_S.
+
+    Returns:
+        0 after SIGTERM or `once`, 130 after SIGINT, 4 after `once` where something failed.
+
+    Raises:
+        UsageError: another station works in one of the folders, they do not belong together, or a wrong value.
+        InputError: `inbox` is no folder.
+        OSError: `out` is a file or may not be made or written.
+    """
+    if not poll_s > 0 or not settle_s >= 0:
+        raise UsageError(f"--poll {poll_s:g} --settle {settle_s:g}: expected more than 0 and at least 0 seconds.")
+    if not inbox.is_dir():
+        raise InputError(f"IN {inbox}: no such folder; expected the one the maps arrive in.")
+    if out.resolve() in {(inbox / name).resolve() for name in (".", DONE, QUARANTINE)}:
+        raise UsageError(f"OUT {out}: expected a folder of its own, not IN or its {DONE} or {QUARANTINE}.")
+    station = HotFolder(
+        Inbox(inbox, settle_s=settle_s, max_bytes=max_bytes),
+        out,
+        judge,
+        status=Status(bundle_sha256, metrics_file=metrics_file, report_s=report_s, first_retry_s=first_retry_s),
+    )
+    with _stopped_by_signals(station):
+        code = station.work(poll_s=poll_s, once=once)
+    return INTERRUPTED if station.stop == signal.SIGINT else code
+
+
+@contextmanager
+def _stopped_by_signals(station: HotFolder) -> Iterator[None]:
+    """Ask the station to stop on SIGTERM and SIGINT; a second one has its usual effect."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        station.stop = number
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell asks for its background jobs
+                before[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

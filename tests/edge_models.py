@@ -1,0 +1,60 @@
+"""A small ResNet18 that no training made, and its .tflite files; made once per run of the tests."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.calibration import Calibration, choose
+from edge.interpreter import TfliteModel
+from edge.quantize import quantizer
+from edge.recipes import RECIPES, Attempt
+from wafer_tf.synthesis import synthesize
+
+SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """The .tflite files of one model, and the maps that calibrated them."""
+
+    calibration: Calibration
+    float32: bytes
+    dynamic_int8: bytes
+    int8: bytes
+    not_refitted: bytes
+    int16x8: bytes
+
+
+def resnet_files() -> Files:
+    """Return every file of a ResNet18, four filters wide, with batch normalizations that do something."""
+    import keras
+
+    from wafer_tf.models import ModelConfig, build_model
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = build_model(ModelConfig(input_size=SIZE, width=4))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            n = layer.gamma.shape[0]
+            layer.set_weights(
+                [rng.uniform(0.5, 1.5, n), rng.normal(0, 0.3, n), rng.normal(0, 0.2, n), rng.uniform(0.5, 2, n)]
+            )
+    model.get_layer("logits").bias.assign(rng.normal(0, 1, 9))
+    calibration = choose(synthesize(8, seed=1).wafers, 60, seed=0, size=SIZE)
+    with quantizer(model) as files:
+        int8 = Attempt(RECIPES["int8"], 60)
+        return Files(
+            calibration=calibration,
+            float32=files.float32,
+            dynamic_int8=files.dynamic_int8,
+            int8=files.integer(int8, calibration),
+            not_refitted=files.integer(int8, calibration, refit=False),
+            int16x8=files.integer(Attempt(RECIPES["int16x8"], 60), calibration),
+        )
+
+
+def logits(content: bytes, planes: np.ndarray) -> np.ndarray:
+    """Return the (n, 9) real logits of encoded maps."""
+    model = TfliteModel(content)
+    return np.stack([model.logits(p) for p in planes])

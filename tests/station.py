@@ -1,0 +1,132 @@
+"""A small bundle of a real int8 model, made once per run of the tests, and the station as a user runs it."""
+
+import io
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.interpreter import TfliteModel
+from wafer_tf.bundle import Golden, write_bundle
+from wafer_tf.decision import Decision
+from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import encode, to_float
+from wafer_tf.synthesis import synthesize
+
+ROOT = Path(__file__).parents[1]
+SIZE = 32
+
+
+def int8_model(seed: int, *, activations: str = "int8") -> bytes:
+    """Return a tiny CNN of random weights as int8, calibrated on synthetic maps; `activations` may be "int16"."""
+    import keras
+    import tensorflow as tf
+
+    from wafer_tf.models import ModelConfig, build_model
+
+    keras.utils.set_random_seed(seed)
+    model = build_model(ModelConfig("baseline", SIZE, width=4))
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([to_float(encode(grid, SIZE))[None]] for grid in synthetic(1))
+    sets = {
+        "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+        "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    }
+    converter.target_spec.supported_ops = [sets[activations]]
+    converter.inference_input_type = converter.inference_output_type = getattr(tf, activations)
+    with warnings.catch_warnings():  # that the input's range is calibrated and not given
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
+        return bytes(converter.convert())
+
+
+def synthetic(per_class: int) -> list[NDArray[np.uint8]]:
+    """Return synthetic maps of every class."""
+    wafers = synthesize(per_class, seed=1).wafers
+    return [wafers.map(i) for i in range(len(wafers))]
+
+
+def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
+    """Write a bundle of a model; `changes` replace what write_bundle is told."""
+    model = TfliteModel(content)
+    grids = (*synthetic(1), np.ones((25, 25), np.uint8), np.full((3, 3), 2, np.uint8), np.full((300, 299), 1, np.uint8))
+    logits = np.stack([model.run(encode(grid, model.input_size)) for grid in grids])
+    assert model.input is not None
+    assert model.output is not None
+    real = model.output.dequantize(logits)
+    # Random weights prefer one class; without that, each of several is the likeliest of some map.
+    decision = Decision(tuple((-real.mean(axis=0)).round(4).tolist()), round(float(real.std()), 4) / 4)
+    golden = Golden(grids, logits, decision.probabilities(real))
+    facts: dict[str, Any] = {
+        "model": content, "input": model.input, "output": model.output, "input_size": model.input_size,
+        "decision": decision, "golden": golden, "xnnpack": model.xnnpack, "passed": True, "gate": {}, "provenance": {},
+        "card": "# A model for the tests\n",
+    }  # fmt: skip
+    write_bundle(path, **facts | changes)
+    return path
+
+
+def npy(grid: NDArray[Any], *, order: str = "C") -> bytes:
+    """Return a npy file of one map."""
+    out = io.BytesIO()
+    np.save(out, np.asarray(grid, order=order))  # type: ignore[call-overload]
+    return out.getvalue()
+
+
+def text(grid: NDArray[Any], mark: str = ",", end: str = "\n") -> bytes:
+    """Return a text file of one map."""
+    return "".join(mark.join(map(str, row)) + end for row in grid.tolist()).encode()
+
+
+def npz(**arrays: Any) -> bytes:
+    """Return an npz file."""
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+def wafer_set(grids: list[NDArray[Any]], **changes: Any) -> bytes:
+    """Return an npz of many maps, as wafer_tf.readers reads it; `changes` replace its arrays."""
+    n = len(grids)
+    return npz(**{
+        "flat": np.concatenate([grid.ravel() for grid in grids]), "offsets": np.cumsum([0, *(g.size for g in grids)]),
+        "shapes": np.array([grid.shape for grid in grids]), "lot": np.array(["L7"] * n),
+        "wafer_index": np.arange(1, n + 1),
+    } | changes)  # fmt: skip
+
+
+def station(*arguments: str, stdin: bytes = b"", **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    """Run `python -m edge.station` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "edge.station", *arguments],
+        input=stdin, capture_output=True, timeout=120, check=False,
+        **{"cwd": ROOT, "env": bare_environment()} | options,
+    )  # fmt: skip
+
+
+def bare_environment() -> dict[str, str]:
+    """Return the environment without what points Python at this project."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def assert_whole(record: dict[str, Any]) -> None:
+    """Hold a record against its contract."""
+    from edge.records import KEYS
+
+    assert tuple(record) == KEYS
+    if record["status"] == "ok":
+        assert record["label"] in CLASSES
+        assert list(record["probabilities"]) == list(CLASSES)
+        assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert record["decision"] in ("none", "defect", "review")
+        assert record["reason"] is None
+    else:
+        assert (record["status"], record["decision"]) == ("rejected", "rejected")
+        assert record["label"] is record["probabilities"] is None
+        assert record["reason"]

@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+
+from edge.audit import audit, require_integer
+from edge.calibration import Calibration, choose
+from edge.interpreter import TfliteModel
+from edge.metadata import append_metadata, read_metadata
+from edge.quantize import _pack, _unpack, observe, quantize, refit_logits
+from edge.recipes import CLIPPED_RANGE, MORE_MAPS, RECIPES, WHOLE_RANGE, attempts
+from tests.edge_models import SIZE, Files, logits, resnet_files
+from wafer_tf.errors import ModelError
+from wafer_tf.synthesis import synthesize
+
+
+@pytest.fixture(scope="module")
+def files() -> Files:
+    return resnet_files()
+
+
+@pytest.fixture(scope="module")
+def unseen() -> Calibration:
+    return choose(synthesize(6, seed=2).wafers, 54, seed=0, size=SIZE)
+
+
+def _error(files: Files, content: bytes, planes: np.ndarray) -> float:
+    return float(np.abs(logits(content, planes) - logits(files.float32, planes)).mean())
+
+
+# === What is in the files ===
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int16x8"])
+def test_an_integer_recipe_leaves_no_float_operator_and_a_scale_per_channel(files: Files, recipe: str) -> None:
+    content = getattr(files, recipe)
+    found = require_integer(content, RECIPES[recipe])
+    assert found.operators == {"ADD": 8, "CONV_2D": 20, "FULLY_CONNECTED": 1, "MEAN": 1, "PAD": 3}
+    assert found.custom == found.float_tensors == ()
+    assert [w.scales for w in found.weights] == [w.channels for w in found.weights]
+    assert {w.channels for w in found.weights} == {4, 8, 16, 32, 9}
+    assert found.input == found.output == (RECIPES[recipe].activations,)
+    model = TfliteModel(content)
+    assert model.input is not None
+    assert model.output is not None
+    assert model.xnnpack == (recipe == "int8")
+
+
+def test_int8_reads_the_levels_of_a_plane_as_they_are(files: Files) -> None:
+    levels = np.arange(256, dtype=np.uint8).repeat(12).reshape(SIZE, SIZE, 3)
+    np.testing.assert_array_equal(TfliteModel(files.int8).feed(levels), levels.astype(np.int16) - 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("float32", "float tensors"),
+        ("dynamic_int8", "float tensors"),
+        ("int16x8", "input int16; expected one, int8"),
+    ],
+)
+def test_a_file_of_another_recipe_is_no_int8(files: Files, name: str, fault: str) -> None:
+    with pytest.raises(ModelError, match=fault):
+        require_integer(getattr(files, name), RECIPES["int8"])
+
+
+def test_weights_with_one_scale_for_all_channels_are_a_fault(files: Files) -> None:
+    model = _unpack(files.int8)
+    (first, *_) = (op for op in model.subgraphs[0].operators if len(op.inputs) == 3)
+    quantization = model.subgraphs[0].tensors[first.inputs[1]].quantization
+    quantization.scale, quantization.zeroPoint = quantization.scale[:1], [3]
+    with pytest.raises(ModelError, match="1 scales for 4 channels, not symmetric"):
+        require_integer(_pack(model), RECIPES["int8"])
+
+
+@pytest.mark.parametrize(
+    ("code", "custom", "fault"),
+    [("CUSTOM", b"FlexErf", "custom operators FlexErf"), ("MUL", None, "not folded"), ("DEQUANTIZE", None, "between")],
+)
+def test_an_operator_that_a_station_lacks_or_that_should_be_gone_is_a_fault(
+    files: Files, code: str, custom: bytes | None, fault: str
+) -> None:
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    model = _unpack(files.int8)
+    changed = next(c for c in model.operatorCodes if c.builtinCode == BuiltinOperator.ADD)
+    changed.builtinCode = changed.deprecatedBuiltinCode = getattr(BuiltinOperator, code)
+    changed.customCode = custom
+    with pytest.raises(ModelError, match=fault):
+        require_integer(_pack(model), RECIPES["int8"])
+
+
+def test_a_damaged_file_is_refused_by_the_audit(files: Files) -> None:
+    with pytest.raises(ModelError, match=r"not a \.tflite file"):
+        audit(b"no model at all")
+    for length in (8, 20, 1000, len(files.int8) // 2):
+        with pytest.raises(ModelError, match=r"not a whole \.tflite file"):
+            audit(files.int8[:length])
+
+
+def test_a_file_with_its_metadata_loads_audits_and_answers_as_without(files: Files, unseen: Calibration) -> None:
+    facts = {"classes": ["Center", "none"], "provenance": {"seed": 3, "commit": None}}
+    told = append_metadata(files.int8, facts)
+    assert told.startswith(files.int8)
+    assert read_metadata(told) == facts
+    assert told == append_metadata(files.int8, facts)
+    assert audit(told) == audit(files.int8)
+    np.testing.assert_array_equal(logits(told, unseen.planes[:5]), logits(files.int8, unseen.planes[:5]))
+    with pytest.raises(ModelError, match=r"no whole metadata\.json"):
+        read_metadata(files.int8)
+    with pytest.raises(ModelError, match=r"no whole metadata\.json"):
+        read_metadata(told[:-30])
+
+
+# === How near they are to the float graph ===
+
+
+def test_int8_is_a_quarter_of_the_size_and_near_the_float_logits(files: Files, unseen: Calibration) -> None:
+    # the weights are a third of this tiny model's float file; of a trained one's they are nearly all
+    assert len(files.int8) < 0.5 * len(files.float32)
+    span = np.ptp(logits(files.float32, unseen.planes))
+    assert _error(files, files.int8, unseen.planes) < 0.01 * span
+
+
+def test_the_refitted_last_layer_comes_nearer_to_the_float_logits(files: Files, unseen: Calibration) -> None:
+    def error(content: bytes, planes: np.ndarray) -> float:
+        return float(np.square(logits(content, planes) - logits(files.float32, planes)).mean())
+
+    seen = files.calibration.planes
+    assert error(files.int8, seen) < 0.8 * error(files.not_refitted, seen)
+    assert error(files.int8, unseen.planes) < error(files.not_refitted, unseen.planes)
+
+
+def test_an_error_that_is_the_same_on_every_map_is_taken_back(files: Files, unseen: Calibration) -> None:
+    shift = np.linspace(-0.5, 0.5, 9)
+    model = _unpack(files.float32)
+    last = model.subgraphs[0].operators[-1]
+    bias = model.buffers[model.subgraphs[0].tensors[last.inputs[2]].buffer]
+    bias.data = np.frombuffer((bias.data.view("<f4") + shift).astype("<f4").tobytes(), np.uint8)
+    shifted = _pack(model)
+    back = refit_logits(files.float32, shifted, files.calibration)
+    np.testing.assert_allclose(logits(back, unseen.planes), logits(files.float32, unseen.planes) - shift, atol=1e-3)
+
+
+# it looks into the graph it quantizes, and LiteRT warns that this takes memory
+@pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`:UserWarning")
+def test_it_answers_as_the_graph_of_ai_edge_quantizer_with_the_same_ranges(files: Files, unseen: Calibration) -> None:
+    from ai_edge_quantizer import quantizer, recipe
+
+    tensors = _unpack(files.float32).subgraphs[0].tensors
+    ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
+    other = quantizer.Quantizer(files.float32, recipe.static_wi8_ai8()).quantize(
+        {tensors[t].name.decode(): {"min": np.array([a]), "max": np.array([b])} for t, (a, b) in ranges.items()}
+    )
+    theirs = bytes(other.quantized_model)
+    assert len(files.not_refitted) == pytest.approx(len(theirs), rel=0.02)
+    assert audit(theirs).operators == audit(files.not_refitted).operators
+    a, b = logits(theirs, unseen.planes), logits(files.not_refitted, unseen.planes)
+    output = TfliteModel(files.not_refitted).output
+    assert output is not None
+    assert np.abs(a - b).max() <= 3 * output.scale  # rounding of scales and biases, carried through 20 convolutions
+    assert np.mean(a.argmax(axis=1) == b.argmax(axis=1)) >= 0.98
+
+
+# === Ranges ===
+
+
+def test_a_residual_branch_gets_its_own_range_and_not_that_of_the_sum(files: Files) -> None:
+    graph = _unpack(files.float32).subgraphs[0]
+    ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
+    additions = [op for op in graph.operators if len(op.inputs) == 2 and all(int(i) in ranges for i in op.inputs)]
+    assert len(additions) == 8
+    for addition in additions:
+        assert all(ranges[int(i)][1] != ranges[int(addition.outputs[0])][1] for i in addition.inputs)
+
+
+def test_clipped_ranges_lie_within_the_whole_ones_but_for_the_input_and_the_logits(files: Files) -> None:
+    seen = observe(files.float32, files.calibration)
+    whole, clipped = seen.ranges(WHOLE_RANGE), seen.ranges(CLIPPED_RANGE)
+    first, *between, last = seen.tensors
+    assert whole[first] == clipped[first] == (0, 1)
+    assert whole[last] == clipped[last]
+    assert all(whole[t][0] <= clipped[t][0] <= 0 <= clipped[t][1] <= whole[t][1] for t in between)
+    assert sum(clipped[t][1] < whole[t][1] for t in between) > len(between) / 2
+
+
+def test_the_same_ranges_give_the_same_file(files: Files) -> None:
+    ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
+    assert quantize(files.float32, ranges) == files.not_refitted
+
+
+# === What is tried next ===
+
+
+def test_more_maps_then_clipped_ranges_then_16_bits_are_tried_in_turn() -> None:
+    plan = attempts("int8", 300, available=5000)
+    assert [(a.recipe.name, a.maps, a.coverage) for a in plan] == [
+        ("int8", 300, WHOLE_RANGE),
+        ("int8", MORE_MAPS, WHOLE_RANGE),
+        ("int8", MORE_MAPS, CLIPPED_RANGE),
+        ("int16x8", 300, WHOLE_RANGE),
+    ]
+
+
+def test_nothing_is_tried_twice_where_there_are_few_training_maps() -> None:
+    plan = attempts("int8", 300, available=200)
+    assert [(a.recipe.name, a.maps) for a in plan] == [("int8", 200), ("int8", 200), ("int16x8", 200)]
+    assert len(attempts("int16x8", 300, available=5000)) == 1

@@ -1,0 +1,191 @@
+"""training.explain as a user calls it, and the sheets it draws."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.explain import main
+from training.explanations import LINES_PER_SHEET, Explained, draw_sheets, pick
+from wafer_tf.dies import CLASSES, UNLABELLED
+from wafer_tf.explain import HeatMaps
+from wafer_tf.figures.explain import FAIL_HEAT, PASS_HEAT, heat_image
+from wafer_tf.narrative import call_facts
+from wafer_tf.readers import write_parquet
+from wafer_tf.synthesis import synthesize
+from wafer_tf.waferset import WaferSet
+
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+def is_png(path: Path) -> bool:
+    data = path.read_bytes()
+    return data.startswith(PNG_START) and data.endswith(PNG_END)
+
+
+def calls(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+
+
+def test_a_run_holds_a_small_sheet_of_what_its_model_looked_at(small_run: Path) -> None:
+    assert is_png(small_run / "figures" / "explain.png")
+
+
+def test_without_maps_all_nine_classes_of_the_test_part_are_shown(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([str(small_run), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.split() == [str(out / n) for n in ("all_classes.png", "heat.npz", "calls.jsonl")]
+    assert is_png(out / "all_classes.png")
+    found = calls(out)
+    with np.load(out / "heat.npz", allow_pickle=False) as heat:
+        assert heat["flat"].dtype == np.float32 and heat["flat"].min() >= 0 and heat["flat"].max() == 1
+        assert heat["id"].tolist() == [line["id"] for line in found]
+        assert [CLASSES[c] for c in heat["call"]] == [line["call"] for line in found]
+        assert heat["offsets"][-1] == len(heat["flat"]) == heat["shapes"].astype(int).prod(axis=1).sum()
+    assert {line["label"] for line in found} <= set(CLASSES)
+    for line in found:
+        assert line["sentence"].startswith(f"{line['call']} ({line['prob']:.2f}): {line['failing']:,} of ")
+
+
+def test_errors_of_a_class_are_wrong_calls_of_it_alone(small_run: Path, tmp_path: Path) -> None:
+    write_parquet(synthesize(6, seed=99).wafers, tmp_path / "maps.parquet")
+    command = [str(small_run), "--data", str(tmp_path / "maps.parquet"), "--errors", "--count", "5"]
+    picked = ("Loc", "Scratch", "Donut")
+    assert main([*command, *[part for name in picked for part in ("--class", name)], "--out", str(tmp_path / "x")]) == 0
+    assert {path.stem for path in (tmp_path / "x").glob("*.png") if is_png(path)} == set(picked)
+    found = calls(tmp_path / "x")
+    assert found  # a model of three epochs makes some
+    assert all(line["label"] in picked and line["label"] != line["call"] for line in found)
+    assert max(sum(line["label"] == name for line in found) for name in picked) <= 5
+
+
+def test_single_maps_are_explained_in_a_sentence_on_stdout(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = synthesize({"Loc": 1}, seed=3).wafers.map(0)
+    np.save(tmp_path / "a.npy", grid)
+    np.savetxt(tmp_path / "b.csv", grid[::-1], fmt="%d", delimiter=",")
+    paths = [str(tmp_path / name) for name in ("a.npy", "b.csv")]
+    out = tmp_path / "out"
+    assert main([str(small_run), "--method", "gradcam", *paths, "--out", str(out)]) == 0
+    said = capsys.readouterr().out.splitlines()[-2:]
+    for line, path, record in zip(said, paths, calls(out), strict=True):
+        assert line == f"{path}: {record['sentence']}"
+        assert record["label"] is None and record["id"] == path
+        assert record["failing"] == (grid == 2).sum()
+    with np.load(out / "heat.npz", allow_pickle=False) as heat:
+        assert heat["shapes"].tolist() == [list(grid.shape)] * 2 and heat["method"] == "gradcam"
+        assert heat["label"].tolist() == [UNLABELLED] * 2
+    assert is_png(out / "maps.png")
+
+
+def test_all_explains_every_map_and_shows_a_few(small_run: Path, tmp_path: Path) -> None:
+    drawn = synthesize(5, seed=99).wafers
+    unlabelled = WaferSet.from_maps([drawn.map(i) for i in range(len(drawn))], label=np.full(len(drawn), UNLABELLED))
+    write_parquet(unlabelled, tmp_path / "maps.parquet")
+    out = tmp_path / "out"
+    assert main([str(small_run), "--data", str(tmp_path / "maps.parquet"), "--all", "--out", str(out)]) == 0
+    assert len(calls(out)) == len(drawn)
+    with np.load(out / "heat.npz", allow_pickle=False) as heat:
+        assert np.array_equal(heat["shapes"], drawn.shapes)
+        assert not heat["flat"][drawn.flat == 0].any()
+
+
+def test_an_earlier_explanation_is_not_overwritten_unasked(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "heat.npz").write_text("mine")
+    command = [str(small_run), "--class", "none", "--count", "1", "--out", str(tmp_path)]
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "heat.npz").read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert len(calls(tmp_path)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "text"),
+    [
+        (["a.npy", "--errors"], 2, "MAP files are all shown"),
+        (["--count", "0"], 2, "expected at least 1"),
+        (["--method", "guess"], 2, "expected one of fused"),
+        (["--method", "gradcam", "--layer", "guess"], 2, "expected one of stage0_conv0_relu"),
+        (["missing.npy"], 4, "missing.npy: No such file"),
+        (["maps.parquet"], 4, "a set of maps goes to --data"),
+        (["--data", "missing.parquet"], 4, "no such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(
+    flags: list[str], code: int, text: str, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(small_run), *flags, "--out", str(tmp_path / "out")]) == code
+    assert text in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_need_labels(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = WaferSet.from_maps([np.full((5, 5), 1, np.uint8)], label=[UNLABELLED])
+    write_parquet(one, tmp_path / "maps.parquet")
+    assert main([str(small_run), "--data", str(tmp_path / "maps.parquet"), "--errors"]) == 4
+    assert "no labelled wafer" in capsys.readouterr().err
+
+
+def test_a_run_that_has_not_finished_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert main([str(tmp_path)]) == 3
+
+
+def test_picks_are_of_the_class_and_errors_come_most_confident_first() -> None:
+    rng = np.random.default_rng(0)
+    prob = rng.dirichlet(np.ones(9), 900)
+    call, label = prob.argmax(axis=1), rng.integers(-1, 9, 900)
+    for code in range(9):
+        (first, right), (second, wrong), (third, unlabelled) = pick(label, prob, code, count=4)
+        assert (label[right] == code).all() and (call[right] == code).all()
+        assert (label[wrong] == code).all() and (call[wrong] != code).all()
+        assert (label[unlabelled] == UNLABELLED).all() and (call[unlabelled] == code).all()
+        assert len(right) == len(wrong) == len(unlabelled) == 4
+        every = np.flatnonzero((label == code) & (call != code))
+        assert prob[wrong].max(axis=1).tolist() == sorted(prob[every].max(axis=1), reverse=True)[:4]
+        total = int(((label == code) & (call == code)).sum())
+        assert first == f"{CLASSES[code]}: right calls, 4 of {total}"
+        assert "most confident first" in second and "without a label" in third
+    assert [row[0] for row in pick(label, prob, 3, count=4, errors=True)] == [pick(label, prob, 3, count=4)[1][0]]
+
+
+def explained(n: int) -> Explained:
+    maps = [np.full((5, 4), 2, np.uint8)] * n
+    wafers = WaferSet.from_maps(maps, label=np.zeros(n))
+    heat = HeatMaps(
+        np.ones(20 * n, np.float32), wafers.offsets, wafers.shapes, np.zeros(n, int), np.ones(n), "gradcam", "layer"
+    )
+    facts = [call_facts(grid, np.ones((5, 4)), np.eye(9)[0]) for grid in maps]
+    return Explained([f"map {i}" for i in range(n)], wafers, heat, facts)
+
+
+@pytest.mark.parametrize(("n", "sheets"), [(0, 1), (1, 1), (4 * LINES_PER_SHEET + 1, 2)])
+def test_many_maps_go_on_on_further_sheets(n: int, sheets: int, tmp_path: Path) -> None:
+    drawn = draw_sheets(explained(n), [("all of them", np.arange(n))], tmp_path / "x.png", title="t")
+    assert [path.name for path in drawn] == ["x.png", "x_2.png"][:sheets]
+    assert all(is_png(path) for path in drawn)
+
+
+def test_every_die_has_a_colour_of_its_own_and_what_is_no_die_is_white() -> None:
+    grid = np.array([[0, 1, 2], [1, 2, 0], [2, 2, 1]], np.uint8)
+    heat = np.array([[0, 0.2, 0.2], [1, 1, 0], [0, 0.5, 0]], np.float32)
+    image = heat_image(grid, heat)
+    assert (image[grid == 0] == 1).all()
+    assert len({tuple(colour) for colour in image[grid > 0].round(6)}) == 7
+
+
+def test_passing_dies_are_lighter_than_failing_ones_at_every_heat() -> None:
+    def light(colours: np.ndarray) -> np.ndarray:
+        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    scale = np.linspace(0, 1, 50)
+    passing, failing = (light(colours(scale)[:, :3]) for colours in (PASS_HEAT, FAIL_HEAT))
+    assert (passing.min() + 0.05) / (failing.max() + 0.05) > 2  # contrast ratio as WCAG has it

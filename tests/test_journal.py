@@ -1,0 +1,177 @@
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.journal import Index, Journal
+
+
+def _key(entry: dict[str, Any]) -> bytes:
+    return hashlib.sha256(entry["id"].encode()).digest()
+
+
+def _entry(id: str) -> tuple[bytes, str]:
+    return _key({"id": id}), json.dumps({"id": id}) + "\n"
+
+
+def _journal(path: Path, *ids: str) -> Journal:
+    journal = Journal(path, _key)
+    journal.open()
+    journal.append([_entry(id) for id in ids])
+    return journal
+
+
+def _ids(path: Path) -> list[str]:
+    text = path.read_text()
+    assert text.endswith("\n")
+    return [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def test_lines_are_known_by_their_key_now_and_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    first = _journal(path, "one", "two")
+    first.append([_entry("three")])
+    first.close()
+    for journal in (first, Journal(path, _key)):
+        journal.open()
+        assert len(journal) == 3
+        assert journal.get(_entry("two")[0]) == {"id": "two"}
+        assert _entry("three")[0] in journal
+        assert journal.get(_entry("four")[0]) is None
+        journal.close()
+
+
+def test_a_last_line_torn_at_any_byte_is_never_read_nor_appended_to(tmp_path: Path) -> None:
+    whole = "".join(_entry(id)[1] for id in ("one", "two", "three")).encode()
+    for cut in range(len(whole) + 1):
+        path = tmp_path / f"{cut}.jsonl"
+        path.write_bytes(whole[:cut])
+        journal = Journal(path, _key)
+        mended = journal.open()
+        complete = whole[:cut].count(b"\n")
+        assert len(journal) == complete
+        journal.append([_entry("next")])
+        journal.close()
+        assert _ids(path) == [*["one", "two", "three"][:complete], "next"]
+        torn = whole[:cut].split(b"\n")[-1]
+        assert (mended is not None) is bool(torn)
+        aside = tmp_path / f"{cut}.jsonl.damaged"
+        assert (aside.read_bytes() if torn else b"\n") == torn + b"\n"
+
+
+@given(
+    pieces=st.lists(
+        st.one_of(
+            st.sampled_from(["one", "two", "three"]).map(lambda id: _entry(id)[1].encode()),
+            st.sampled_from([b"\0" * 5000, b"\n", b'{"id": "on', b"{}\n", b'{"id": 5}\n', b"[" * 99_999, b"\xff\n"]),
+            st.binary(max_size=30),
+        )
+    )
+)
+def test_whatever_the_file_holds_its_whole_lines_are_kept_and_nothing_else_stays(
+    pieces: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "lines.jsonl"
+    path.write_bytes(b"".join(pieces))
+    journal = Journal(path, _key)
+    journal.open()
+    journal.append([_entry("next")])
+    known = {id for id in ("one", "two", "three") if _entry(id)[0] in journal}
+    for id in known:
+        assert journal.get(_entry(id)[0]) == {"id": id}
+    journal.close()
+    assert {*_ids(path)} == {*known, "next"}
+    intact = {id for id in ("one", "two", "three") if _entry(id)[1].encode() in b"".join(pieces).splitlines(True)}
+    assert intact <= known
+    assert Journal(path, _key).open() is None, "a second start finds something to mend"
+
+
+def test_a_line_that_the_disk_took_by_half_is_cut_off_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    real, room = os.write, [20]
+
+    def write(fd: int, data: bytes) -> int:
+        room[0] -= (written := real(fd, data[: room[0]]) if room[0] else 0)
+        if not written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written
+
+    def truncate(fd: int, size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(os, "write", write)
+        patch.setattr(os, "ftruncate", truncate)
+        journal.append([_entry("two"), _entry("three")])
+    assert path.read_text().count("\n") == 2, "the test wrote no half line"
+    assert journal.open() is None
+    assert _ids(path) == ["one"]
+    assert _entry("two")[0] not in journal
+    journal.append([_entry("two")])
+    journal.close()
+    assert _ids(path) == ["one", "two"]
+
+
+def test_a_file_that_was_moved_away_is_noticed_and_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    path.rename(tmp_path / "old.jsonl")
+    with pytest.raises(FileNotFoundError):
+        journal.append([_entry("two")])
+    journal.open()
+    assert _entry("one")[0] not in journal
+    journal.append([_entry("two")])
+    journal.close()
+    assert (_ids(tmp_path / "old.jsonl"), _ids(path)) == (["one"], ["two"])
+
+
+def test_a_file_that_was_changed_in_place_gives_an_error_not_another_line(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one", "two")
+    path.write_text(_entry("two")[1] + _entry("one")[1])
+    with pytest.raises(OSError, match="changed by another program"):
+        journal.get(_entry("one")[0])
+    journal.open()
+    assert journal.get(_entry("one")[0]) == {"id": "one"}
+    journal.close()
+
+
+def test_lines_that_a_killed_process_left_are_made_durable_before_they_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(_entry("one")[1])
+    synced, real = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_ino) or real(fd))
+    journal = Journal(path, _key)
+    journal.open()
+    assert synced == [path.stat().st_ino, tmp_path.stat().st_ino], "the file, and its name in the folder"
+    journal.append([_entry("two")])
+    assert synced[2:] == [path.stat().st_ino]
+    journal.close()
+
+
+def test_the_index_finds_every_key_and_none_that_only_seems_to_lie_across_two_entries() -> None:
+    index = Index()
+    keys = [hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(5000)]
+    for offset, key in enumerate(keys):
+        index.add(key, offset * 1000)
+    assert [index.get(key) for key in keys] == [offset * 1000 for offset in range(5000)]
+    assert index.get(hashlib.sha256(b"other").digest()) is None
+
+    index = Index()
+    index.add(b"\0\0" + b"a" * 30, 0)
+    index.add(b"\0\0" + b"b" * 30, 7)
+    across = b"\0" * 8 + b"b" * 24  # the end of the first entry and the beginning of the second
+    assert index.get(across) is None
+    index.add(across, 2**40)
+    assert index.get(across) == 2**40

@@ -1,0 +1,195 @@
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.hot_folder_kills import audit
+from tests.hot_folder import ROOT, lines, names, once, start, wait_for
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """IN, empty."""
+    path = tmp_path / "in"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """OUT, not there yet."""
+    return tmp_path / "out"
+
+
+SENT = {"a": b"1", "b": b"bad", "c": b"1", "d": b"bad", "e": b"5"}
+STEPS = ("open", "write", "pwrite", "fsync", "ftruncate", "mkdir", "rename", "replace", "close")
+
+
+def _die_at(step: int) -> None:
+    """Let this process kill itself before, or half-way into, its n-th call of one of STEPS."""
+    left = [step]
+
+    def passed() -> bool:
+        left[0] -= 1
+        return left[0] == 0
+
+    def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if passed():
+                os.kill(os.getpid(), signal.SIGKILL)
+            if name == "write" and passed():
+                real(args[0], args[1][: len(args[1]) // 2 - 5])  # not where one line of two ends
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in STEPS:
+        setattr(os, name, wrapped(name, getattr(os, name)))
+
+
+def kill_at_every_step(folder: Path) -> None:
+    """Kill a station at its first step, another at its second, and so on, in new folders each; then finish its work."""
+    torn = unmoved = 0
+    for step in range(1, 1000):
+        inbox, out = folder / "in", folder / "out"
+        inbox.mkdir(parents=True)
+        for name, contents in SENT.items():
+            (inbox / name).write_bytes(contents)
+        if (child := os.fork()) == 0:
+            _die_at(step)
+            os._exit(once(inbox, out))
+        _, status = os.waitpid(child, 0)
+        found = audit(inbox, out, SENT)
+        assert not found["lost"] and not found["duplicated"] and not found["invalid"], (step, found)
+        torn += found["torn"]
+        unmoved += found["unmoved"] > 0
+        assert once(inbox, out) == 0
+        found = audit(inbox, out, SENT)
+        assert found.pop("on_record") == len(SENT) and not any(found.values()), (step, found)
+        assert len(lines(out / "records.jsonl")) == 3
+        assert len(lines(out / "duplicates.jsonl")) == 2
+        assert {"b.reason.txt", "d.reason.txt"} <= names(inbox / "quarantine")
+        shutil.rmtree(folder)
+        if os.waitstatus_to_exitcode(status) == 0:
+            assert torn == 2, "one for each journal"
+            print(f"{step - 1} steps, {unmoved} between a record and a move")
+            return
+        assert os.WIFSIGNALED(status)
+    raise AssertionError("a station that never ends")
+
+
+def test_killed_at_every_single_step_every_wafer_has_one_record_and_none_is_lost(tmp_path: Path) -> None:
+    """In a process of its own, which may be forked."""
+    code = f"from tests.test_watch_kills import *; kill_at_every_step(Path({str(tmp_path / 'folder')!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    steps, _, unmoved = done.stdout.partition(" steps, ")
+    assert int(steps) > 30
+    assert int(unmoved.split()[0]) > 5
+
+
+def _begun(station: "subprocess.Popen[str]") -> None:
+    """Wait until a station has locked its folders."""
+    assert station.stderr is not None
+    line = station.stderr.readline()
+    assert "watching" in line, line
+
+
+def test_killed_at_random_moments_every_wafer_has_one_record_and_none_is_lost(inbox: Path, out: Path) -> None:
+    rng = random.Random(0)
+    sent = {f"w{n:02}": b"bad %d" % n if n % 10 == 0 else b"%d" % n for n in range(50)}
+    sent |= {f"copy{n}": sent[f"w{n:02}"] for n in range(10)}
+    for name, contents in sent.items():
+        (inbox / name).write_bytes(contents)
+    recorded = []
+    for _ in range(6):
+        station = start(inbox, out, 0.005)
+        _begun(station)
+        time.sleep(rng.uniform(0.0, 0.2))
+        station.kill()
+        station.communicate()
+        found = audit(inbox, out, sent)
+        assert not found["lost"] and not found["duplicated"] and not found["invalid"], found
+        recorded.append(found["on_record"])
+    assert recorded[0] < len(sent), "the first kill came too late to mean anything"
+    assert once(inbox, out) == 0
+    found = audit(inbox, out, sent)
+    assert found == {"on_record": 60, "waiting": 0, "lost": 0, "duplicated": 0, "invalid": 0, "torn": 0, "unmoved": 0}
+    assert len(lines(out / "records.jsonl")) == 50
+    assert len(lines(out / "duplicates.jsonl")) == 10
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_lets_the_wafer_in_hand_be_finished_and_no_other(
+    number: int, code: int, inbox: Path, out: Path
+) -> None:
+    for n in range(20):
+        (inbox / f"w{n:02}").write_bytes(b"%d" % n)
+    # A shell may have started the tests with SIGINT ignored, and what is ignored stays ignored.
+    station = start(inbox, out, 0.5, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    wait_for(lambda: names(inbox / "done"), "the first wafers")
+    station.send_signal(number)
+    _, said = station.communicate(timeout=60)
+    assert station.returncode == code
+    assert "Traceback" not in said
+    found = audit(inbox, out, {f"w{n:02}": b"%d" % n for n in range(20)})
+    assert found["on_record"] and found["waiting"] and not found["unmoved"] and not found["lost"]
+    assert f"{found['on_record']} seen: {found['on_record']} ok" in said.splitlines()[-1]
+
+
+def test_a_signal_that_the_shell_wants_ignored_is_ignored(inbox: Path, out: Path) -> None:
+    station = start(inbox, out, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    _begun(station)
+    station.send_signal(signal.SIGINT)
+    (inbox / "w").write_bytes(b"1")
+    wait_for(lambda: names(inbox / "done") == {"w"}, "the wafer")
+    station.terminate()
+    station.communicate()
+    assert station.returncode == 0
+
+
+def test_a_second_station_in_either_folder_is_refused_until_the_first_is_gone(
+    inbox: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = inbox.with_name("other")
+    other.mkdir()
+    (inbox / "w").write_bytes(b"1")
+    station = start(inbox, out)
+    _begun(station)
+    wait_for(lambda: names(inbox / "done") == {"w"}, "the wafer")
+    os.kill(station.pid, signal.SIGSTOP)
+    try:
+        for folders, name in (((inbox, out), "OUT"), ((other, out), "OUT"), ((inbox, other), "IN")):
+            assert once(*folders) == 2
+            assert (
+                f"{name} {folders[0 if name == 'IN' else 1]}: another station is working in it"
+                in capsys.readouterr().err
+            )
+    finally:
+        station.kill()
+        station.communicate()
+    assert once(inbox, out) == 0
+    assert len(lines(out / "records.jsonl")) == 1
+
+
+def test_an_audit_finds_what_is_wrong(inbox: Path, out: Path) -> None:
+    sent = {"a": b"1", "b": b"2", "c": b"3", "d": b"4"}
+    for name, contents in sent.items():
+        (inbox / name).write_bytes(contents)
+    assert once(inbox, out) == 0
+    (inbox / "done" / "a").unlink()
+    (inbox / "done" / "b").rename(inbox / "b")
+    records = (out / "records.jsonl").read_text().splitlines(keepends=True)
+    (out / "records.jsonl").write_text(records[0] + records[1] * 2 + records[2] + "{}\n" + records[3][:-9])
+    assert audit(inbox, out, sent) == {
+        "on_record": 3, "waiting": 0, "unmoved": 1, "lost": 2, "duplicated": 2, "invalid": 1, "torn": 1,
+    }  # fmt: skip

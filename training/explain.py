@@ -1,0 +1,156 @@
+"""Show what a run looked at: `python -m training.explain RUN [MAP ...] [--class Scratch --errors --count 12]`.
+
+Without maps: of the run's test part, right and wrong calls of all nine classes on one sheet. With --class, sheets of
+those classes; with --data, of other maps; with MAP, of single grid files. Beside the sheets lie heat.npz (the heat maps
+at die resolution) and calls.jsonl (one line per map, with a sentence). How far to trust them: docs/EXPLAIN.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wafer_tf.command import run as run_command
+from wafer_tf.dies import CLASSES, UNLABELLED
+from wafer_tf.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.waferset import WaferSet
+
+EXAMPLE = """example:
+  python -m training.explain runs/20261122-101500-resnet18 --class Scratch --errors --count 12
+  python -m training.explain runs/20261122-101500-resnet18 wafer_07.csv
+
+exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
+
+COUNT_OF_NINE, COUNT_OF_CLASS = 2, 8
+"""Maps of each class and kind that are shown unless --count says otherwise."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    p = argparse.ArgumentParser(
+        "python -m training.explain", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("run", type=Path, metavar="RUN", help="a run folder that training.fit has finished")
+    p.add_argument("maps", type=Path, nargs="*", metavar="MAP", help="grid files (.npy, .csv, .txt), one wafer each")
+    p.add_argument("--data", type=Path, metavar="OTHER", help="other maps, in any format training.fit reads")
+    p.add_argument(
+        "--class", dest="classes", action="append", choices=CLASSES, metavar="NAME",
+        help="only maps of this class (by label, or by call where there is none); may be repeated",
+    )  # fmt: skip
+    p.add_argument("--errors", action="store_true", help="only wrong calls")
+    p.add_argument(
+        "--count", type=int, metavar="N",
+        help=f"at most so many right and so many wrong calls of each class (default {COUNT_OF_NINE}, with --class "
+        f"{COUNT_OF_CLASS})",
+    )  # fmt: skip
+    p.add_argument("--all", action="store_true", help="heat maps and sentences of every map, not of those shown alone")
+    p.add_argument("--method", metavar="NAME", help="fused (default), layercam, gradcam, gradcam++ or scorecam (slow)")
+    p.add_argument(
+        "--layer", metavar="NAME", help="layer a method other than fused looks at (default: docs/EXPLAIN.md)"
+    )
+    p.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default: RUN/explanations/NAME)")
+    p.add_argument("--overwrite", action="store_true", help="replace the files of an earlier explanation in DIR")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parser().parse_intermixed_args(argv)  # MAP may follow flags
+    return run_command(lambda: explain(args))
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Explain calls of a run and write sheets, heat maps and sentences."""
+    if args.maps and (args.data or args.classes or args.errors or args.all or args.count is not None):
+        raise UsageError("MAP files are all shown: give no --data, --class, --errors, --count or --all with them.")
+    if args.count is not None and args.count < 1:
+        raise UsageError(f"--count {args.count}; expected at least 1.")
+    from training.runtime import quiet_tensorflow
+
+    quiet_tensorflow()
+    import numpy as np
+
+    from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
+    from wafer_tf.explain import DEFAULT_METHOD, Explainer
+    from wafer_tf.run_folder import RunFolder, predict_logits
+
+    run = RunFolder.open(args.run)
+    target = args.out or args.run / "explanations" / _name(args)
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target}: is a file; expected a folder for the sheets (--out).")
+    if (target / "heat.npz").exists() and not args.overwrite:
+        raise UsageError(f"{target}: holds an earlier explanation; add --overwrite or choose another --out.")
+    decision, model = run.decision(), run.model()
+    explainer = Explainer(model, method=args.method or DEFAULT_METHOD, layer=args.layer)
+    wafers = _wafers(args, run)
+    prob = decision.probabilities(predict_logits(model, wafers))
+    if args.maps:
+        names = [str(path) for path in args.maps]
+        sheets = {"maps": [("", np.arange(len(wafers)))]}
+    else:
+        names = wafer_names(wafers, np.arange(len(wafers)))
+        count = args.count or (COUNT_OF_CLASS if args.classes else COUNT_OF_NINE)
+        wanted = [CLASSES.index(name) for name in dict.fromkeys(args.classes or CLASSES)]
+        rows = {CLASSES[c]: pick(wafers.label, prob, c, count=count, errors=args.errors) for c in wanted}
+        sheets = rows if args.classes else {"all_classes": [join(part) for part in rows.values()]}
+    shown = np.unique(np.concatenate([chosen for rows in sheets.values() for _, chosen in rows]))
+    explained_maps = np.arange(len(wafers)) if args.all else shown
+    explained = explain_calls(
+        explainer, wafers.select(explained_maps), prob[explained_maps], names=[names[i] for i in explained_maps],
+        progress=True,
+    )  # fmt: skip
+    target.mkdir(parents=True, exist_ok=True)
+    for name, rows_of_sheet in sheets.items():
+        placed = [(heading, np.searchsorted(explained_maps, chosen)) for heading, chosen in rows_of_sheet]
+        for path in draw_sheets(explained, placed, target / f"{name}.png", title=sheet_title(explained.heat)):
+            print(path)
+    for path in write_records(target, explained):
+        print(path)
+    if args.maps:
+        from wafer_tf.narrative import sentence
+
+        for name, facts in zip(explained.names, explained.facts, strict=True):
+            print(f"{name}: {sentence(facts)}")
+
+
+def _name(args: argparse.Namespace) -> str:
+    part = "maps" if args.maps else args.data.stem if args.data else "test"
+    return "-".join([part, *dict.fromkeys(args.classes or ()), *(["errors"] if args.errors else [])])
+
+
+def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
+    """Return the maps to choose from: the files named, every map of OTHER, or the run's test part."""
+    from wafer_tf.readers import read
+    from wafer_tf.waferset import WaferSet
+
+    if args.maps:
+        from wafer_tf.readers.folder import SUFFIXES, read_grid
+
+        for path in args.maps:
+            if path.suffix.lower() not in SUFFIXES:
+                raise InputError(f"{path}: expected a grid file ({', '.join(SUFFIXES)}); a set of maps goes to --data.")
+        return WaferSet.from_maps([read_grid(path) for path in args.maps], label=[UNLABELLED] * len(args.maps))
+    if args.data:
+        wafers = read(args.data, progress=True)
+        if args.errors and not len(wafers.labelled):
+            raise InputError(f"{args.data}: no labelled wafer; --errors needs labels to tell wrong calls by.")
+        return wafers
+    from training.job import load_config, load_data
+    from wafer_tf.splits import Split
+
+    config = load_config(run)
+    if config.data is not None and not Path(config.data).exists():
+        raise InputError(
+            f"{config.data}: no such file or folder, seen from {Path.cwd()}; it is what the run was trained on. "
+            "Run the command where it is found, or explain other maps with --data OTHER or MAP."
+        )
+    wafers = load_data(config)
+    return wafers.select(Split.load(run.path / "split.npz", wafers).test)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

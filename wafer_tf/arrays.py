@@ -1,0 +1,118 @@
+"""npy headers and npz entries, every declared size checked before it is allocated. Needs numpy alone."""
+
+import lzma
+import math
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from wafer_tf.errors import InputError
+
+WAFER_SET = ("flat", "offsets", "shapes", "lot", "wafer_index")
+"""Arrays that an npz of many wafer maps must hold."""
+MAX_TEXT = 256
+"""Characters a lot, label or split name may have."""
+MAX_EXPANSION = 1100
+"""Most that deflate can expand (1032) and a little; what claims more is no honest archive."""
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How numpy packs. Other packings declare how much memory their decompressor takes."""
+DAMAGED: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, RuntimeError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+)
+"""What zipfile and the decompressors under it raise on a damaged archive."""
+_NO_HEADER: tuple[type[Exception], ...] = (
+    *(ValueError, EOFError, TypeError, LookupError, AttributeError, OverflowError),
+    *(SyntaxError, tokenize.TokenError, RecursionError, MemoryError),
+)
+"""What numpy and the Python parser under it raise on a header that is none."""
+_WORDS = {"U": "text", "u": "uint8", "iu": "whole numbers", "i": "whole numbers", "f": "numbers", "iuf": "numbers"}
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the declared shape, whether columns come first (Fortran's order), and dtype of a npy array.
+
+    The stream then stands at the first cell.
+
+    Raises:
+        ValueError: no npy header there.
+    """
+    try:
+        version = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        with warnings.catch_warnings():  # of numpy and Python about odd, but harmless, headers
+            warnings.simplefilter("ignore")
+            shape, fortran, dtype = header(stream)
+    except _NO_HEADER as error:
+        raise ValueError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    if any(type(side) is not int or side < 0 for side in shape):
+        raise ValueError(f"shape {shape}")
+    return shape, fortran, dtype
+
+
+def read_entry(
+    archive: zipfile.ZipFile,
+    key: str,
+    where: str,
+    *,
+    kinds: str,
+    max_bytes: int,
+    shape: tuple[int, ...] | None = None,
+) -> NDArray[Any]:
+    """Read one array of an npz, after its declared size has been held against the archive and the limits.
+
+    Args:
+        archive: the open npz.
+        key: the array's name, without .npy.
+        where: the file, for the error.
+        kinds: dtype kinds it may have, a key of `_WORDS`.
+        max_bytes: most the array may take.
+        shape: what its shape must be, where that is known.
+
+    Raises:
+        InputError: another kind or shape, too large, or truncated; `DAMAGED` errors of the archive pass through.
+    """
+    info = archive.getinfo(f"{key}.npy")
+    if info.compress_type not in PACKINGS:
+        raise InputError(f"{where}: {key} is packed by method {info.compress_type}; expected deflate, as numpy packs.")
+    with archive.open(info) as stream:
+        try:
+            declared, _, dtype = read_header(stream)
+            start = stream.tell()
+        except ValueError as error:
+            raise InputError(f"{where}: {key} is no npy array ({error}).") from error
+    if dtype.hasobject or dtype.kind not in kinds or not 0 < dtype.itemsize <= 4 * MAX_TEXT:
+        raise InputError(f"{where}: {key} holds {dtype}; expected {_WORDS[kinds]}.")
+    if shape is not None and declared != shape:
+        raise InputError(f"{where}: {key} has shape {declared}; expected {shape}, as the shapes of its maps say.")
+    claimed, limit = math.prod(declared) * dtype.itemsize, min(info.compress_size * MAX_EXPANSION, max_bytes)
+    if start + claimed != info.file_size or info.file_size > limit:
+        raise InputError(
+            f"{where}: {key} claims {claimed} bytes, its archive entry {info.file_size} (packed {info.compress_size}, "
+            f"limit {max_bytes}); expected sizes that agree. The file is damaged, too large or made to exhaust memory."
+        )
+    with archive.open(info) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
+        except ValueError as error:
+            raise InputError(f"{where}: {key} is truncated ({error}).") from error
+    if dtype.kind == "U":
+        _check_text(where, found, key)
+    return found
+
+
+def _check_text(where: str, strings: NDArray[np.str_], key: str) -> None:
+    """Refuse what is no Unicode character: numpy would make a str of it that breaks the interpreter later."""
+    codes = np.ascontiguousarray(strings).view(np.uint32)
+    if strings.dtype.byteorder == ">":
+        codes = codes.byteswap()
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise InputError(f"{where}: {key} holds text that is no Unicode; the file is damaged.")

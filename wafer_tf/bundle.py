@@ -1,0 +1,322 @@
+"""The station's bundle: a quantized model and everything needed to trust it. Needs numpy and the standard library.
+
+model_int8.tflite  the quantized model (model_int16x8.tflite where the activations are 16-bit)
+golden.npz         synthetic maps with the logits and probabilities the gate saw for them
+model_card.md      what the model is, for people
+bundle.json        SHA-256 of each file above, classes, encoding, quantization, decision, gate results, provenance
+bundle.sha256      SHA-256 of bundle.json, as `sha256sum -c` reads it; this hash names the bundle
+
+A station accepts a bundle only if all of it is exactly as written and the gate passed it.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.arrays import DAMAGED, read_entry
+from wafer_tf.decision import Decision
+from wafer_tf.dies import CLASSES, check_map
+from wafer_tf.encoding import PLANES
+from wafer_tf.errors import InputError, ModelError, UsageError
+
+FORMAT = 1
+MODEL_FILES = {"int8": "model_int8.tflite", "int16": "model_int16x8.tflite"}
+"""The model's file by the type of its activations."""
+GOLDEN, CARD, MANIFEST, SEAL = "golden.npz", "model_card.md", "bundle.json", "bundle.sha256"
+MAX_BYTES = 64 * 2**20
+"""A file of a bundle larger than this is refused unread."""
+_NO_GOLDEN: tuple[type[Exception], ...] = (*DAMAGED, InputError, TypeError, MemoryError)
+EXAMPLE = "Make one with: python -m edge.convert --int8 RUN"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """The model's input or output, as the interpreter must report it.
+
+    Attributes:
+        shape: with the batch axis, which is 1.
+        dtype: "int8" or "int16".
+        scale, zero_point: real = scale * (stored - zero_point).
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+    def quantize(self, real: NDArray[np.floating[Any]]) -> NDArray[np.signedinteger[Any]]:
+        """Return the stored integers nearest to `real` (half to even), clipped to the dtype's range."""
+        info = np.iinfo(self.dtype)
+        stored = np.rint(np.asarray(real, np.float64) / self.scale) + self.zero_point
+        return np.asarray(np.clip(stored, info.min, info.max), self.dtype)
+
+    def dequantize(self, stored: NDArray[np.signedinteger[Any]]) -> NDArray[np.float64]:
+        """Return the real values of stored integers."""
+        return np.asarray(np.subtract(stored, self.zero_point, dtype=np.float64) * self.scale)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Maps every station classifies before it starts, and what it must find.
+
+    Attributes:
+        grids: (rows, cols) uint8 each.
+        logits: (n, 9) of the model's output dtype, as stored.
+        probabilities: (n, 9) float64, after the decision.
+    """
+
+    grids: tuple[NDArray[np.uint8], ...]
+    logits: NDArray[np.signedinteger[Any]]
+    probabilities: NDArray[np.float64]
+
+    def to_bytes(self) -> bytes:
+        """Return the npz file's contents."""
+        out = io.BytesIO()
+        np.savez_compressed(
+            out,
+            allow_pickle=False,
+            flat=np.concatenate([g.ravel() for g in self.grids]),
+            offsets=np.cumsum([0, *(g.size for g in self.grids)]),
+            shapes=np.array([g.shape for g in self.grids]),
+            logits=self.logits,
+            probabilities=self.probabilities,
+        )
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Golden":
+        """Read what `to_bytes` gave.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                column = partial(read_entry, archive, where=GOLDEN, max_bytes=MAX_BYTES)
+                flat = column("flat", kinds="u")
+                offsets, shapes = column("offsets", kinds="iu"), column("shapes", kinds="iu")
+                logits, probabilities = column("logits", kinds="i"), column("probabilities", kinds="f")
+            grids = tuple(
+                check_map(flat[offsets[i] : offsets[i + 1]].reshape(shapes[i]), f"golden {i}")
+                for i in range(len(shapes))
+            )
+        except _NO_GOLDEN as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        answers = (len(grids), len(CLASSES))
+        if not grids or logits.shape != answers or probabilities.shape != answers:
+            raise ValueError(f"{len(grids)} maps, logits {logits.shape}, probabilities {probabilities.shape}")
+        return cls(grids, logits, probabilities)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every byte has been checked.
+
+    Attributes:
+        sha256: of bundle.json, hence of everything; names the bundle in every record.
+        model: contents of the .tflite file.
+        input_size: side of the encoded map.
+        xnnpack: whether the gate ran the model on the XNNPACK delegate, which a station must then have too.
+        gate: its figures and limits; `passed` is their verdict.
+        provenance: where the model came from.
+    """
+
+    sha256: str
+    model: bytes
+    input: Tensor
+    output: Tensor
+    input_size: int
+    decision: Decision
+    golden: Golden
+    xnnpack: bool
+    passed: bool
+    gate: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def write_bundle(
+    path: Path,
+    *,
+    model: bytes,
+    input: Tensor,
+    output: Tensor,
+    input_size: int,
+    decision: Decision,
+    golden: Golden,
+    xnnpack: bool,
+    passed: bool,
+    gate: dict[str, Any],
+    provenance: dict[str, Any],
+    card: str,
+    replace: bool = False,
+) -> str:
+    """Write a bundle folder, whole or not at all.
+
+    Args:
+        path: the folder to make.
+        passed: the gate's verdict; a bundle written without a gate is not passed.
+        card: the model card, Markdown.
+        replace: put it in the place of a bundle that is there.
+
+    Returns:
+        The bundle's SHA-256.
+
+    Raises:
+        UsageError: `path` is there and `replace` was not given, or is there and is no bundle.
+    """
+    if path.exists():
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"bundle {path}: something that is no bundle is there; choose another --out.")
+        if not replace:
+            raise UsageError(f"bundle {path}: already there; --overwrite replaces it, --out writes elsewhere.")
+    files = {MODEL_FILES[input.dtype]: model, GOLDEN: golden.to_bytes(), CARD: card.encode()}
+    manifest = {
+        "format": FORMAT,
+        "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in files.items()},
+        "classes": list(CLASSES),
+        "encoding": {"planes": list(PLANES), "size": input_size},
+        "input": _tensor_to_json(input),
+        "output": _tensor_to_json(output),
+        "decision": decision.to_json(),
+        "xnnpack": xnnpack,
+        "passed": passed,
+        "gate": gate,
+        "provenance": provenance,
+    }
+    files[MANIFEST] = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
+    sha256 = _sha256(files[MANIFEST])
+    files[SEAL] = _seal(sha256)
+    partial, old = (path.with_name(f".{path.name}.{word}") for word in ("partial", "old"))
+    for left in (partial, old):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for name, data in files.items():
+            with (partial / name).open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return sha256
+
+
+def load_bundle(path: Path, *, allow_ungated: bool = False) -> Bundle:
+    """Read a bundle folder and check every byte of it against its hashes.
+
+    The model itself is not run here; edge.classifier does, and compares it with `input`, `output` and `golden`.
+
+    Raises:
+        ModelError: anything is missing, changed, not of this format or these classes, or the gate did not pass it and
+            `allow_ungated` was not given.
+    """
+    manifest_bytes = _read(path, MANIFEST)
+    sha256 = _sha256(manifest_bytes)
+    if _read(path, SEAL) != _seal(sha256):
+        raise _refused(path, f"{MANIFEST} is not what {SEAL} says was written")
+    try:
+        data = json.loads(manifest_bytes)
+        if data["format"] != FORMAT:
+            raise _refused(path, f"format {data['format']!r}; this station reads format {FORMAT}")
+        if data["classes"] != list(CLASSES):
+            raise _refused(path, f"classes {data['classes']}; expected {list(CLASSES)}")
+        if data["encoding"]["planes"] != list(PLANES):
+            raise _refused(path, f"encoding {data['encoding']['planes']}; expected {list(PLANES)}")
+        size = _whole(data["encoding"]["size"])
+        input, output = _tensor_from_json(data["input"]), _tensor_from_json(data["output"])
+        if input.shape != (1, size, size, len(PLANES)) or output.shape != (1, len(CLASSES)):
+            raise _refused(path, f"input {input.shape}, output {output.shape}")
+        model_file = MODEL_FILES[input.dtype]
+        if set(data["files"]) != {model_file, GOLDEN, CARD}:
+            raise _refused(path, f"lists the files {sorted(data['files'])}")
+        contents = {name: _read(path, name) for name in data["files"]}
+        for name, content in contents.items():
+            if data["files"][name]["sha256"] != _sha256(content):
+                raise _refused(path, f"{name} is not the file that was gated")
+        bundle = Bundle(
+            sha256=sha256,
+            model=contents[model_file],
+            input=input,
+            output=output,
+            input_size=size,
+            decision=Decision.from_json(data["decision"]),
+            golden=Golden.from_bytes(contents[GOLDEN]),
+            xnnpack=data["xnnpack"] is not False,
+            passed=data["passed"] is True,
+            gate=dict(data["gate"]),
+            provenance=dict(data["provenance"]),
+        )
+    except ModelError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise _refused(
+            path, f"{MANIFEST} or {GOLDEN} is not of this format ({type(error).__name__}: {error})"
+        ) from error
+    if not bundle.passed and not allow_ungated:
+        raise _refused(path, "it did not pass the accuracy gate; --allow-ungated accepts it all the same")
+    return bundle
+
+
+def _refused(path: Path, why: str) -> ModelError:
+    return ModelError(f"bundle {path}: refused: {why}. {EXAMPLE}")
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        if not stat.S_ISREG((path / name).stat().st_mode):  # a pipe would keep the station waiting
+            raise _refused(path, f"{name} is no file")
+        with (path / name).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _refused(path, f"{name} is missing") from None
+    except OSError as error:
+        raise _refused(path, f"{name} cannot be read ({error.strerror})") from error
+    if len(data) > MAX_BYTES:
+        raise _refused(path, f"{name} is larger than {MAX_BYTES} bytes")
+    return data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _seal(sha256: str) -> bytes:
+    return f"{sha256}  {MANIFEST}\n".encode()
+
+
+def _tensor_to_json(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "scale": tensor.scale,
+        "zero_point": tensor.zero_point,
+    }
+
+
+def _tensor_from_json(data: dict[str, Any]) -> Tensor:
+    shape = tuple(_whole(side) for side in data["shape"])
+    tensor = Tensor(shape, data["dtype"], float(data["scale"]), _whole(data["zero_point"]))
+    if tensor.dtype not in MODEL_FILES or not (np.isfinite(tensor.scale) and tensor.scale > 0):
+        raise ValueError(f"dtype {tensor.dtype!r}, scale {tensor.scale}")
+    return tensor
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} where a whole number is due")
+    return value

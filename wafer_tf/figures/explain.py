@@ -1,0 +1,119 @@
+"""What the model looked at: heat drawn on the dies themselves, light dies passing, dark ones failing."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from wafer_tf.dies import Die
+from wafer_tf.figures.style import draw_map
+
+# Blue to orange is told apart with any colour vision; passing dies stay lighter than failing ones at every heat.
+PASS_HEAT = LinearSegmentedColormap.from_list("passing", ["#E9EEF3", "#F8DDA0", "#FDB833"])
+FAIL_HEAT = LinearSegmentedColormap.from_list("failing", ["#6C88A6", "#B0713F", "#7A1F02"])
+COLUMNS = 4
+_TILE, _MAP, _LINE = 3.4, 1.6, 0.125
+"""Inches: width of a tile, side of one of its two maps, height of a line of its text."""
+_TEXT_WIDTH, _TEXT_LINES = 63, 6
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One explained call.
+
+    Attributes:
+        grid: (rows, cols) uint8, die states 0..2.
+        heat: (rows, cols) float 0..1.
+        title: label, call and probability; one short line.
+        text: what is said of it; wrapped, at most six lines.
+        wrong: whether the call differs from the label.
+    """
+
+    grid: NDArray[np.uint8]
+    heat: NDArray[np.floating[Any]]
+    title: str
+    text: str
+    wrong: bool = False
+
+
+def heat_image(grid: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return (rows, cols, 3) colours 0..1, one per die; white where there is none.
+
+    Args:
+        grid: (rows, cols) uint8, die states 0..2.
+        heat: (rows, cols) float 0..1.
+    """
+    image = np.ones((*grid.shape, 3))
+    for state, colours in ((Die.PASS, PASS_HEAT), (Die.FAIL, FAIL_HEAT)):
+        image[grid == state] = colours(np.asarray(heat, np.float64)[grid == state])[:, :3]
+    return image
+
+
+def draw_heat(axes: Axes, grid: NDArray[np.uint8], heat: NDArray[np.floating[Any]]) -> None:
+    """Draw one map with its heat as a round wafer with square edges between dies."""
+    axes.imshow(heat_image(grid, heat), interpolation="nearest", aspect=grid.shape[1] / grid.shape[0])
+    axes.set_axis_off()
+
+
+def explanation_sheet(rows: Sequence[tuple[str, Sequence[Tile]]], *, title: str) -> Figure:
+    """Draw explained calls: of each the map, the map with heat, its title and what is said of it.
+
+    Args:
+        rows: heading, which may be empty, and at most COLUMNS tiles.
+        title: of the whole sheet.
+    """
+    heading_height, text_height = 0.3, 0.36 + _TEXT_LINES * _LINE
+    heights = [_MAP + text_height + (heading_height if heading else 0) if tiles else 0.6 for heading, tiles in rows]
+    top = 0.85
+    width, height = COLUMNS * _TILE + 0.2, sum(heights) + top
+    figure = Figure(figsize=(width, height))
+    figure.text(0.1 / width, 1 - 0.08 / height, title, ha="left", va="top", fontsize=12)
+    _key(figure, width, height)
+    above = top
+    for (heading, tiles), row_height in zip(rows, heights, strict=True):
+        start = above
+        if heading:
+            figure.text(0.1 / width, 1 - (start + 0.05) / height, heading, va="top", fontsize=11, weight="bold")
+            start += heading_height
+        if not tiles:
+            figure.text(
+                0.15 / width, 1 - (start + 0.02) / height, "no such call", va="top", fontsize=9, color="#555555"
+            )
+        for place, tile in enumerate(tiles):
+            left = 0.1 + place * _TILE
+            colour = "#A6410B" if tile.wrong else "#1A1A1A"
+            figure.text(left / width, 1 - start / height, tile.title, va="top", fontsize=9, color=colour, weight="bold")
+            for k in range(2):
+                box = (
+                    (left + k * (_MAP + 0.05)) / width,
+                    1 - (start + 0.2 + _MAP) / height,
+                    _MAP / width,
+                    _MAP / height,
+                )
+                axes = figure.add_axes(box)
+                if k:
+                    draw_heat(axes, tile.grid, tile.heat)
+                else:
+                    draw_map(axes, tile.grid)
+            said = textwrap.wrap(tile.text, _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" ...")
+            figure.text(left / width, 1 - (start + 0.25 + _MAP) / height, "\n".join(said), va="top", fontsize=7)
+        above += row_height
+    return figure
+
+
+def _key(figure: Figure, width: float, height: float) -> None:
+    """Draw what the colours mean, below the title."""
+    for k, (name, colours) in enumerate((("passing die", PASS_HEAT), ("failing die", FAIL_HEAT))):
+        left = 0.1 + k * 3.6
+        axes = figure.add_axes(((left + 0.75) / width, 1 - 0.62 / height, 1.2 / width, 0.14 / height))
+        axes.imshow(np.linspace(0, 1, 64)[None], cmap=colours, aspect="auto")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        figure.text(left / width, 1 - 0.55 / height, name, va="center", fontsize=8)
+        figure.text((left + 2.0) / width, 1 - 0.55 / height, "no evidence to strongest", va="center", fontsize=8)
