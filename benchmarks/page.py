@@ -2,9 +2,9 @@
 
     python -m benchmarks.page --run runs/resnet18-seed0 [--bundle DIR] [--chromium /usr/bin/chromium] [--out FILE]
 
-Serves the run on a free port. The clock runs in the browser: from the event to the first frame after both the wafer and
-its call have changed. Chromium draws without a GPU. On a machine at work, `chrt -r 1` before the command gives server and
-browser the processor when they want it, as on an idle one; the result says whether that was so.
+Serves the run on a free port. The clock runs in the browser: from the event to the first frame after both the wafer
+and its call have changed. Chromium draws without a GPU. On a machine at work, `chrt -r 1` before the command gives
+server and browser the processor when they want it, as on an idle one; the result says whether that was so.
 """
 
 import argparse
@@ -27,41 +27,36 @@ from playwright.sync_api import Page, sync_playwright
 
 from wafer_tf.dies import CLASSES
 
-SHOWN = """
-const canvas = () => {
-  for (const e of document.querySelectorAll("*")) if (e.shadowRoot?.querySelector("canvas")) return e.shadowRoot.querySelector("canvas");
+FUNCTIONS = """
+window.canvas = () => {
+  const hosts = [...document.querySelectorAll("*")].filter((element) => element.shadowRoot);
+  return hosts.map((host) => host.shadowRoot.querySelector("canvas")).find((found) => found);
 };
-const answered = (isShown) => new Promise((resolve) => {
+window.answered = (isShown) => new Promise((resolve) => {
   const check = () => { if (isShown()) requestAnimationFrame(() => resolve(performance.now())); };
   new MutationObserver(check).observe(document.body, { subtree: true, childList: true, characterData: true });
   new MutationObserver(check).observe(canvas(), { attributes: true });
 });
 """
-PICK = (
-    """async (name) => {%s
-  const isShown = () => canvas().dataset.wafer.startsWith(name + " ")
-    && document.querySelector(".about").innerText.endsWith(name);
-  const done = answered(isShown), started = performance.now();
+PICK = """async (name) => {
+  const says = () => document.querySelector(".about").innerText.endsWith(name);
+  const done = answered(() => canvas().dataset.wafer.startsWith(name + " ") && says());
+  const started = performance.now();
   [...document.querySelectorAll("button")].find((button) => button.innerText.trim() === name).click();
   return (await done) - started;
 }"""
-    % SHOWN
-)  # noqa: UP031 - the script is full of braces
-STROKE = (
-    """async (turn) => {%s
+STROKE = """async (turn) => {
   const box = canvas().getBoundingClientRect(), before = canvas().ariaLabel;
   const point = (kind, x, y) => canvas().dispatchEvent(new PointerEvent(kind, {
     clientX: box.x + x * box.width, clientY: box.y + y * box.height, button: 0, pointerId: 1, bubbles: true,
   }));
-  canvas().setPointerCapture = () => {};
+  canvas().setPointerCapture = () => {};  // there is no real pointer
   point("pointerdown", 0.2 + turn, 0.3);
   point("pointermove", 0.6, 0.5 + turn);
   const done = answered(() => canvas().ariaLabel !== before), started = performance.now();
   point("pointerup", 0.6, 0.5 + turn);
   return (await done) - started;
 }"""
-    % SHOWN
-)  # noqa: UP031
 
 
 def main() -> None:
@@ -75,6 +70,7 @@ def main() -> None:
         browser = player.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(180_000)
+        page.add_init_script(FUNCTIONS)
         started = time.perf_counter()
         page.goto(address)
         page.locator(".call").wait_for()

@@ -90,9 +90,9 @@ def convert(path: Path, out: Path, options: Options) -> None:
     chosen, shown = tried[-1], [*others, *tried]
     latency = measure({candidate.name: candidate.content for candidate in shown}, test)
     text, gate = _text(shown, latency, options), _gate_json(shown, latency, options)
-    print(text)
     _write_report(out, run, chosen, judge, text=text, gate=gate)
     if options.gated and not chosen.passed:
+        print(text)
         failed = ", ".join(f"{check.name} {check.where}".strip() for check in chosen.checks if not check.passed)
         raise GateError(
             f"run {path}: the accuracy gate failed ({failed}) after {len(tried)} attempts; no bundle was written"
@@ -100,7 +100,7 @@ def convert(path: Path, out: Path, options: Options) -> None:
             "longer or wider, set other limits, or pass --no-gate for a bundle that stations refuse by default."
         )
     sha256 = _write_bundle(out, run, chosen, decision, text=text, gate=gate, options=options)
-    print(f"\nbundle: {out}  (SHA-256 {sha256})")
+    print(f"{text}\n\nbundle: {out}  (SHA-256 {sha256})")
     print(f"next: python -m edge.station selftest --bundle {out}")
 
 

@@ -1,5 +1,7 @@
 """Fixtures shared by the tests: the real maps where they are at hand, and one small finished run."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,14 @@ settings.load_profile("wafer_tf")
 REAL = Path(__file__).parents[2] / "shared" / "data" / "wm811k" / "wm811k_dev.npz"
 SMALL_RUN = ["--model", "baseline", "--width", "4", "--input-size", "32", "--builtin-per-class", "16", "--epochs", "3",
              "--batch-size", "36", "--learning-rate", "0.01"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """Put __main__ back: Streamlit's AppTest leaves the page there, and a spawned process would run it."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture(scope="session")

@@ -105,12 +105,6 @@ def test_as_many_similar_wafers_are_shown_as_asked_for(page: AppTest) -> None:
         assert f"of {count} are" in html(page)
 
 
-def test_without_a_bundle_the_page_says_so_and_shows_the_float_model(start: Start, small_run: Path) -> None:
-    shown = html(start("--run", small_run))
-    assert "No int8 bundle is loaded" in shown
-    assert 'class="int8"' not in shown
-
-
 # === Uploads ===
 
 
@@ -190,7 +184,13 @@ def test_the_report_shows_its_first_line_and_every_figure_of_the_run(page: AppTe
     assert page.code[0].value == (small_run / "report.txt").read_text(encoding="utf-8").strip()
 
 
-# === What fails ===
+# === Other models and sets, and what fails ===
+
+
+def test_without_a_bundle_the_page_says_so_and_shows_the_float_model(start: Start, small_run: Path) -> None:
+    shown = html(start("--run", small_run))
+    assert "No int8 bundle is loaded" in shown
+    assert 'class="int8"' not in shown
 
 
 @pytest.mark.parametrize(

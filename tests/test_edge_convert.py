@@ -12,7 +12,7 @@ from edge.classifier import Classifier
 from edge.convert import main
 from edge.golden import golden_maps
 from edge.metadata import read_metadata
-from edge.quantize import Quantizer, _pack, _unpack, observe, quantize
+from edge.quantize import Quantizer, _pack, _unpack, observe, quantize_int8
 from edge.recipes import RECIPES, WHOLE_RANGE, Attempt
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
@@ -151,7 +151,7 @@ def _class_order_shuffled(
         buffer = model.buffers[graph.tensors[tensor].buffer]
         rows = buffer.data.reshape(len(CLASSES), -1)
         buffer.data = np.roll(rows, 1, axis=0).ravel()
-    return quantize(_pack(model), observe(self.float32, calibration).ranges(WHOLE_RANGE))
+    return quantize_int8(_pack(model), observe(self.float32, calibration).ranges(WHOLE_RANGE))
 
 
 def test_the_gate_catches_a_shuffled_class_order_and_no_gate_marks_its_bundle(

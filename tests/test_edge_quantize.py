@@ -5,7 +5,7 @@ from edge.audit import audit, require_integer
 from edge.calibration import Calibration, choose
 from edge.interpreter import TfliteModel
 from edge.metadata import append_metadata, read_metadata
-from edge.quantize import _pack, _unpack, observe, quantize, refit_logits
+from edge.quantize import _pack, _unpack, observe, quantize_int8, refit_logits
 from edge.recipes import CLIPPED_RANGE, MORE_MAPS, RECIPES, WHOLE_RANGE, attempts
 from tests.edge_models import SIZE, Files, logits, resnet_files
 from wafer_tf.errors import ModelError
@@ -113,11 +113,12 @@ def test_a_file_with_its_metadata_loads_audits_and_answers_as_without(files: Fil
 # === How near they are to the float graph ===
 
 
-def test_int8_is_a_quarter_of_the_size_and_near_the_float_logits(files: Files, unseen: Calibration) -> None:
+def test_integer_files_are_small_and_near_the_float_logits(files: Files, unseen: Calibration) -> None:
     # the weights are a third of this tiny model's float file; of a trained one's they are nearly all
     assert len(files.int8) < 0.5 * len(files.float32)
     span = np.ptp(logits(files.float32, unseen.planes))
     assert _error(files, files.int8, unseen.planes) < 0.01 * span
+    assert _error(files, files.int16x8, unseen.planes) < 0.5 * _error(files, files.int8, unseen.planes)
 
 
 def test_the_refitted_last_layer_comes_nearer_to_the_float_logits(files: Files, unseen: Calibration) -> None:
@@ -147,7 +148,7 @@ def test_it_answers_as_the_graph_of_ai_edge_quantizer_with_the_same_ranges(files
 
     tensors = _unpack(files.float32).subgraphs[0].tensors
     ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
-    other = quantizer.Quantizer(files.float32, recipe.static_wi8_ai8()).quantize(
+    other = quantizer.Quantizer(files.float32, recipe.static_wi8_ai8()).quantize_int8(
         {tensors[t].name.decode(): {"min": np.array([a]), "max": np.array([b])} for t, (a, b) in ranges.items()}
     )
     theirs = bytes(other.quantized_model)
@@ -184,7 +185,7 @@ def test_clipped_ranges_lie_within_the_whole_ones_but_for_the_input_and_the_logi
 
 def test_the_same_ranges_give_the_same_file(files: Files) -> None:
     ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
-    assert quantize(files.float32, ranges) == files.not_refitted
+    assert quantize_int8(files.float32, ranges) == files.not_refitted
 
 
 # === What is tried next ===

@@ -230,7 +230,7 @@ def _evidence_words(evidence: Evidence | None) -> str:
     percent = f"{100 * evidence.at.radius:.0f} % of the radius"
     zone = "at the edge" if evidence.zone == "edge" else "between centre and edge"
     if evidence.zone == "centre":
-        return "The evidence lies at the centre."
+        return f"The evidence lies near the centre ({percent})."
     if evidence.spread == "all over":
         return "The evidence lies all over the wafer."
     if evidence.spread == "ring":

@@ -86,25 +86,24 @@ def explanation_sheet(rows: Sequence[tuple[str, Sequence[Tile]]], *, title: str)
                 0.15 / width, 1 - (start + 0.02) / height, "no such call", va="top", fontsize=9, color="#555555"
             )
         for place, tile in enumerate(tiles):
-            left = 0.1 + place * _TILE
-            colour = "#A6410B" if tile.wrong else "#1A1A1A"
-            figure.text(left / width, 1 - start / height, tile.title, va="top", fontsize=9, color=colour, weight="bold")
-            for k in range(2):
-                box = (
-                    (left + k * (_MAP + 0.05)) / width,
-                    1 - (start + 0.2 + _MAP) / height,
-                    _MAP / width,
-                    _MAP / height,
-                )
-                axes = figure.add_axes(box)
-                if k:
-                    draw_heat(axes, tile.grid, tile.heat)
-                else:
-                    draw_map(axes, tile.grid)
-            said = textwrap.wrap(tile.text, _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" ...")
-            figure.text(left / width, 1 - (start + 0.25 + _MAP) / height, "\n".join(said), va="top", fontsize=7)
+            _draw_tile(figure, tile, left=0.1 + place * _TILE, above=start)
         above += row_height
     return figure
+
+
+def _draw_tile(figure: Figure, tile: Tile, *, left: float, above: float) -> None:
+    """Draw a tile whose upper left corner lies so many inches from the figure's."""
+    width, height = figure.get_size_inches()
+    colour = "#A6410B" if tile.wrong else "#1A1A1A"
+    figure.text(left / width, 1 - above / height, tile.title, va="top", fontsize=9, color=colour, weight="bold")
+    bottom = 1 - (above + 0.2 + _MAP) / height
+    first, second = (
+        figure.add_axes((start / width, bottom, _MAP / width, _MAP / height)) for start in (left, left + _MAP + 0.05)
+    )
+    draw_map(first, tile.grid)
+    draw_heat(second, tile.grid, tile.heat)
+    said = textwrap.wrap(tile.text, _TEXT_WIDTH, max_lines=_TEXT_LINES, placeholder=" ...")
+    figure.text(left / width, bottom - 0.05 / height, "\n".join(said), va="top", fontsize=7)
 
 
 def _key(figure: Figure, width: float, height: float) -> None:
