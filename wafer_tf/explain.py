@@ -150,8 +150,10 @@ class _Cam:
             at = model.get_layer(layer)
             self._halves = keras.Model(model.inputs, at.output), keras.Model([at.output], model.output)
             self._features = _compiled(self._halves[0])
-            features = keras.Input(at.output.shape[1:])
-            logits = keras.layers.Lambda(_compiled(self._halves[1]), output_shape=model.output_shape[1:])(features)
+            features = keras.Input(at.output.shape[1:], dtype="float32")  # whatever precision is set for new layers
+            logits = keras.layers.Lambda(
+                _compiled(self._halves[1]), output_shape=model.output_shape[1:], dtype="float32"
+            )(features)
             self._cam = _cams()[method](keras.Model([features], logits))
             self._options = {"penultimate_layer": self._cam.model.layers[0]}
 
