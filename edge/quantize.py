@@ -11,7 +11,7 @@ int8 takes three steps on the float graph that TensorFlow's converter gives, wit
    Quantization Through Weight Equalization and Bias Correction", ICCV 2019, take back its mean).
 
 16-bit activations need steps 2 and 3 alone. Step 3 changed the mean drift of int8's probabilities by -37 to +3 % on six
-runs on real maps, that of int16x8 by -41 to -63 % on three. Tried and left out, because it was no better: ranges of least
+runs on real maps, and that of int16x8 by -41 to -63 % on three. Tried and left out, as no better: ranges of least
 squared error, equalizing the channels (Nagel et al.), narrower ranges of the logits, and fine-tuning on quantized
 activations against the float logits.
 """
