@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wafer_tf.errors import ModelError, UsageError
-
-ROOT = Path(__file__).parents[1]
-RELEASED = ROOT / "models" / "wafer"
+from wafer_tf.models import RELEASED
 
 EXAMPLE = """examples:
   python -m app
@@ -86,7 +84,7 @@ def _default_run(released: Path, runs: Path) -> Path:
     done = sorted(runs.glob("*/DONE"), key=lambda marker: marker.stat().st_mtime)
     if not done:
         raise ModelError(
-            f"no model: neither {released.relative_to(ROOT) if released.is_relative_to(ROOT) else released} nor a "
-            f"finished run in {runs}. Train one with: make fit. Or name one with --run RUN."
+            f"no model: neither {released} nor a finished run in {runs}. Train one with: make fit. Or name one with "
+            "--run RUN."
         )
     return done[-1].parent

@@ -26,11 +26,12 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.models import ModelConfig, build_model
 
 MODELS = {
-    "resnet18, width 16, small stem, 64 x 64 (default)": ModelConfig(),
-    "baseline, width 16, 64 x 64": ModelConfig(architecture="baseline"),
-    "resnet18, width 16, small stem, 48 x 48": ModelConfig(input_size=48),
+    "resnet18, width 24, small stem, 64 x 64 (default)": ModelConfig(),
+    "resnet18, width 16, small stem, 64 x 64": ModelConfig(width=16),
     "resnet18, width 32, small stem, 64 x 64": ModelConfig(width=32),
-    "resnet18, width 16, small stem, 96 x 96": ModelConfig(input_size=96),
+    "baseline, width 16, 64 x 64": ModelConfig(architecture="baseline", width=16),
+    "baseline, width 24, 64 x 64": ModelConfig(architecture="baseline"),
+    "baseline, width 32, 64 x 64": ModelConfig(architecture="baseline", width=32),
     "resnet18, width 64, imagenet stem, 64 x 64 (keras-hub's)": ModelConfig(width=64, stem="imagenet"),
 }
 

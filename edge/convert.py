@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from wafer_tf.command import run as run_command
-from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.errors import UsageError
 
-RUNS = Path("runs")
 EXAMPLE = """example:
   python -m edge.convert --int8 runs/20261122-101500-resnet18
   python -m edge.station selftest --bundle runs/20261122-101500-resnet18/bundle
@@ -32,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("run", type=Path, nargs="?", metavar="RUN",
-                   help=f"a run folder that training.fit has finished (default: the newest in {RUNS}/)")  # fmt: skip
+                   help="a run folder that training.fit has finished (default: the newest in runs/)")  # fmt: skip
     recipe = p.add_mutually_exclusive_group()
     for name in ("int8", "int16x8"):
         more = " (the default)" if name == "int8" else "; XNNPACK does not run it"
@@ -66,21 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: _convert(args))
 
 
-def newest_run() -> Path:
-    """Return the run under RUNS that finished last.
-
-    Raises:
-        ModelError: there is none.
-    """
-    done = sorted(RUNS.glob("*/DONE"), key=lambda path: path.stat().st_mtime)
-    if not done:
-        raise ModelError(f"{RUNS}/: no finished run there, seen from {Path.cwd()}; train one: python -m training.fit")
-    return done[-1].parent
-
-
 def _convert(args: argparse.Namespace) -> None:
     from edge.gate import Limits
     from edge.signing import sign, signer
+    from wafer_tf.run_folder import newest_run
 
     limits = Limits(args.min_agreement, args.max_macro_f1_drop, args.max_recall_drop)
     if args.calibration_maps < 1:

@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: the real maps where they are at hand, and one small finished run."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 from training.runtime import quiet_tensorflow
 
+# A process per core runs the tests: each needs one thread.
+for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 quiet_tensorflow()
 # Machines are shared and noisy: no example has a deadline; the seed is fixed so that a failure repeats.
 settings.register_profile("wafer_tf", deadline=None, max_examples=40, derandomize=True)

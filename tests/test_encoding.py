@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from wafer_tf.augment import SYMMETRIES, Augmentation, redraw, symmetry, turn
+from wafer_tf.augment import SYMMETRIES, Augmentation, redraw, stretch, symmetry, turn
 from wafer_tf.dies import check_map
 from wafer_tf.encoding import encode, to_float
 
@@ -91,6 +91,16 @@ def test_augmentation_keeps_every_die_whole_and_in_place(grid: NDArray[np.uint8]
 def test_a_half_turn_by_angle_is_the_half_turn_of_the_square() -> None:
     grid = np.random.default_rng(0).integers(1, 3, (41, 40)).astype(np.uint8)
     np.testing.assert_array_equal(turn(grid, np.pi), np.rot90(grid, 2))
+
+
+def test_a_stretched_map_keeps_its_states_and_an_unbroken_scratch() -> None:
+    grid = np.ones((40, 40), np.uint8)
+    grid[:, 17] = 2
+    for rows, cols in ((60, 41), (40, 57), (40, 40)):
+        changed = stretch(grid, rows, cols)
+        assert changed.shape == (rows, cols)
+        assert (changed == 2).any(axis=1).all()
+    np.testing.assert_array_equal(changed, grid)
 
 
 def test_redrawn_dies_keep_the_failing_rate() -> None:

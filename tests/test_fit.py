@@ -25,7 +25,8 @@ from wafer_tf.synthesis import synthesize
 
 EXPECTED = {
     "DONE", "config.json", "split.npz", "class_weights.json", "history.csv", "model.keras", "decision.json",
-    "logits.npz", "seen.npz", "report.txt", "report.json", "model_card.md", "figures", "checkpoints", "tensorboard",
+    "logits.npz", "seen.npz", "operating.txt", "operating.json", "report.txt", "report.json", "model_card.md",
+    "figures", "checkpoints", "tensorboard",
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_an_existing_run_folder_is_left_alone(small_run: Path, capsys: pytest.Ca
         (["--epochs", "0"], 2, "expected at least 1"),
         (["--require-gpu"], 2, "TensorFlow sees no GPU"),
         (["--limit-per-class", "0"], 2, "expected at least 1"),
-        (["--seed", str(2**40)], 2, "expected at most 4294967295"),
+        (["--seed", str(2**40)], 2, "expected 0 to 4294967295"),
         (["--turn-prob", "7"], 2, "expected 0 to 1"),
         (["--weight-decay", "nan"], 2, "0 to below 1"),
         (["--resume", "missing"], 3, "expected a folder that training.fit made"),

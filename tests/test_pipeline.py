@@ -43,7 +43,7 @@ def test_every_map_is_seen_each_epoch_with_its_label_and_in_a_new_order(wafers: 
 
 def test_an_epoch_is_the_same_whether_or_not_those_before_it_were_drawn(wafers: WaferSet) -> None:
     settings = {"batch_size": 8, "seed": 3, "epochs": 3}
-    augmentation = Augmentation(turn_prob=0.5, die_noise=0.2)
+    augmentation = Augmentation(turn_prob=0.5, stretch_prob=0.5, die_noise=0.2)
     whole = [x.numpy() for x, _ in training_batches(wafers, augmentation, **settings)]
     rest = [x.numpy() for x, _ in training_batches(wafers, augmentation, first_epoch=2, **settings)]
     np.testing.assert_array_equal(np.stack(whole[-len(rest) :]), np.stack(rest))

@@ -10,11 +10,13 @@ from wafer_tf.augment import Augmentation
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import UsageError
 from wafer_tf.models import ModelConfig
+from wafer_tf.splits import FRACTIONS
 
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 LOSSES = ("cross-entropy", "focal")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 SPLITS = ("group", "official", "random")
+AUGMENTATION = Augmentation(turn_prob=0.5, stretch_prob=0.3, die_noise=0.05)
 MAX_SEED = 2**32 - 1
 """What numpy and TensorFlow take."""
 
@@ -27,27 +29,41 @@ class FitConfig:
         data: path of the user's maps; None for the built-in synthetic set.
         builtin_per_class: maps of each class in the built-in set.
         limit_per_class: at most so many labelled maps of each class are used; None for all.
+        split_seed: seed of the split; None for `seed`. Runs with one split and several seeds can be compared.
+        shares: of training, validation and test maps, each above 0, together 1.
+        fold: "K/N": the K-th (1..N) of N group folds of the training part is left out of it; None for all of it.
         synthetic: every class with fewer training maps than this is filled up to it with synthetic maps.
+        teachers: finished runs whose answers, averaged over the eight symmetries, are part of what is learned.
+        unlabelled: path of maps without labels, learned with the teachers' answers; None for none.
+        teacher_weight: share of the teachers' answer in what a labelled map is to be called, 0..1.
+        backbone_weights: what the weights start from: "auto" (`start.starting_weights`) or a source of
+            `models.load_backbone_weights`.
         learning_rate: peak of the schedule: linear warm-up over the first epoch, then a cosine to zero.
         freeze_epochs: epochs in which the head alone is trained, before the first epoch proper.
         patience: epochs without a better validation macro-F1 after which training stops.
     """
 
     data: str | None = None
-    builtin_per_class: int = 150
+    builtin_per_class: int = 80
     limit_per_class: int | None = None
     split: str = "group"
+    split_seed: int | None = None
+    shares: tuple[float, float, float] = FRACTIONS
+    fold: str | None = None
     seed: int = 0
     model: ModelConfig = field(default_factory=ModelConfig)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    backbone_weights: str = "none"
+    augmentation: Augmentation = field(default_factory=lambda: AUGMENTATION)
+    backbone_weights: str = "auto"
     freeze_epochs: int = 0
     synthetic: int = 0
-    epochs: int = 24
+    teachers: tuple[str, ...] = ()
+    unlabelled: str | None = None
+    teacher_weight: float = 0.5
+    epochs: int = 48
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    patience: int = 10
+    patience: int = 20
     class_weights: str = "sqrt"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.0
@@ -66,12 +82,19 @@ class FitConfig:
         if self.limit_per_class is not None and self.limit_per_class < 1:
             raise UsageError(f"limit_per_class {self.limit_per_class}; expected at least 1.")
         for name, low in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("builtin_per_class", 10),
-                          ("synthetic", 0), ("freeze_epochs", 0), ("seed", 0)):  # fmt: skip
+                          ("synthetic", 0), ("freeze_epochs", 0)):  # fmt: skip
             if getattr(self, name) < low:
                 raise UsageError(f"{name} {getattr(self, name)}; expected at least {low}.")
-        if self.seed > MAX_SEED:
-            raise UsageError(f"seed {self.seed}; expected at most {MAX_SEED}.")
-        for name in ("turn_prob", "die_noise"):
+        for seed in (self.seed, self.split_seed or 0):
+            if not 0 <= seed <= MAX_SEED:
+                raise UsageError(f"seed {seed}; expected 0 to {MAX_SEED}.")
+        if self.fold is not None:
+            parse_fold(self.fold)
+        if self.unlabelled is not None and not self.teachers:
+            raise UsageError("unlabelled maps need teachers, finished runs to say what they show: --teachers RUN ...")
+        if not 0 <= self.teacher_weight <= 1:
+            raise UsageError(f"teacher weight {self.teacher_weight}; expected 0 to 1.")
+        for name in ("turn_prob", "stretch_prob", "die_noise"):
             if not 0 <= getattr(self.augmentation, name) <= 1:
                 raise UsageError(f"{name} {getattr(self.augmentation, name)}; expected 0 to 1.")
         if not 0 < self.learning_rate < 10 or not 0 <= self.weight_decay < 1 or not 0 <= self.label_smoothing < 1:
@@ -95,9 +118,12 @@ class FitConfig:
         except (KeyError, TypeError) as error:
             raise UsageError(f"run configuration: model or augmentation: {error}.") from error
         plain = {name: value for name, value in data.items() if name not in nested}
+        optional_kinds = {"data": str, "limit_per_class": int, "split_seed": int, "fold": str, "unlabelled": str}
         for name, value in plain.items():
-            kind = {"data": str, "limit_per_class": int}.get(name, type(getattr(cls, name)))
-            optional = getattr(cls, name) is None
+            kind = optional_kinds.get(name, type(getattr(cls, name)))
+            optional = name in optional_kinds
+            if kind is tuple and type(value) is list:
+                plain[name] = value = tuple(value)
             if not (type(value) is kind or (optional and value is None) or (kind is float and type(value) is int)):
                 raise UsageError(f"run configuration: {name} is {value!r}; expected {kind.__name__}.")
         return cls(**{**plain, **nested})
@@ -106,8 +132,16 @@ class FitConfig:
         """Return the same run made small enough to go through everything in under a minute."""
         return replace(
             self, builtin_per_class=24, limit_per_class=24, epochs=2, synthetic=min(self.synthetic, 24),
-            model=replace(self.model, width=8 if self.backbone_weights == "none" else self.model.width),
+            model=replace(self.model, width=8 if self.backbone_weights in ("none", "auto") else self.model.width),
         )  # fmt: skip
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Return (fold from 0, folds) of "K/N"."""
+    number, _, folds = text.partition("/")
+    if not (number.isdecimal() and folds.isdecimal() and 1 <= int(number) <= int(folds) and int(folds) >= 2):
+        raise UsageError(f"fold {text!r}; expected K/N with K from 1 to N and N at least 2, such as 1/5.")
+    return int(number) - 1, int(folds)
 
 
 def class_weights(scheme: str, label: NDArray[np.integer[Any]]) -> dict[int, float]:

@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
     data = p.add_argument_group("data")
     flag(data, "--data", None, "LSWMD.pkl, npz, Parquet wafer set, or class-named folders", metavar="PATH")
     flag(data, "--split", d.split, f"{', '.join(SPLITS)}: group keeps lots and near-copies on one side", metavar="HOW")
+    data.add_argument("--split-seed", type=int, metavar="N", help="of the split alone (default: --seed)")
+    data.add_argument(
+        "--shares", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"),
+        help=f"of the maps, together 1 (default {' '.join(map(str, d.shares))})",
+    )  # fmt: skip
+    data.add_argument("--fold", metavar="K/N", help="leave the K-th of N group folds out of the training part")
     flag(data, "--synthetic", d.synthetic, "fill classes with fewer than N training maps up to N", metavar="N")
     flag(data, "--builtin-per-class", d.builtin_per_class, "maps of each class in the built-in set", metavar="N")
     data.add_argument("--limit-per-class", type=int, metavar="N", help="use at most N labelled maps of each class")
@@ -56,8 +62,23 @@ def parser() -> argparse.ArgumentParser:
     flag(model, "--width", d.model.width, "filters of the first stack; 64 is the published ResNet18", metavar="N")
     flag(model, "--stem", d.model.stem, f"of the ResNet: {' or '.join(STEMS)}", metavar="NAME")
     flag(model, "--dropout", d.model.dropout, "share of the pooled features", metavar="SHARE")
-    flag(model, "--backbone-weights", d.backbone_weights, "none, imagenet, or a path", metavar="FROM")
+    flag(
+        model,
+        "--backbone-weights",
+        d.backbone_weights,
+        "none, wafer (the released model), imagenet, a path, or "
+        "auto: wafer where it fits and knows none of the maps the run is judged by",
+        metavar="FROM",
+    )
     flag(model, "--freeze-epochs", d.freeze_epochs, "first train the head alone for N epochs", metavar="N")
+
+    learn = p.add_argument_group("learning from finished runs")
+    learn.add_argument(
+        "--teachers", nargs="+", metavar="RUN",
+        help="learn their answers too; for a map that some have not trained on, theirs alone (see --fold)",
+    )  # fmt: skip
+    learn.add_argument("--unlabelled", metavar="PATH", help="maps without labels, learned from the teachers' answers")
+    flag(learn, "--teacher-weight", d.teacher_weight, "share of their answer for a labelled map", metavar="SHARE")
 
     fit = p.add_argument_group("training")
     flag(fit, "--epochs", d.epochs, "at most so many", metavar="N")
@@ -68,7 +89,17 @@ def parser() -> argparse.ArgumentParser:
     flag(fit, "--class-weights", d.class_weights, ", ".join(CLASS_WEIGHTS), metavar="HOW")
     flag(fit, "--loss", d.loss, " or ".join(LOSSES), metavar="NAME")
     flag(fit, "--label-smoothing", d.label_smoothing, "share spread over the other classes", metavar="SHARE")
+    fit.add_argument(
+        "--no-symmetries", dest="symmetries", action="store_false", help="no turns and mirrors of the square"
+    )
     flag(fit, "--turn-prob", d.augmentation.turn_prob, "chance of a turn by any angle", metavar="P")
+    flag(
+        fit,
+        "--stretch-prob",
+        d.augmentation.stretch_prob,
+        "chance of more rows and columns, as of smaller dies",
+        metavar="P",
+    )
     flag(fit, "--die-noise", d.augmentation.die_noise, "at most this share of dies drawn anew", metavar="SHARE")
     flag(fit, "--seed", d.seed, "of split, weights, shuffling and augmentation", metavar="N")
     flag(fit, "--precision", d.precision, ", ".join(PRECISIONS), metavar="POLICY")
@@ -78,6 +109,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped, set up as it was")
     p.add_argument("--smoke", action="store_true", help="the same way through everything, small, in under a minute")
     return p
+
+
+def config_of(flags: list[str]) -> "FitConfig":
+    """Return the configuration that these flags of the command give."""
+    return _config(vars(parser().parse_args(flags)))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -143,6 +179,8 @@ def _config(args: dict[str, Any]) -> "FitConfig":
         return {f.name: args.pop(f.name) for f in fields(kind) if f.name in args}
 
     model, augmentation = ModelConfig(**pick(ModelConfig)), replace(FitConfig().augmentation, **pick(Augmentation))
+    for name in {"shares", "teachers"} & set(args):
+        args[name] = tuple(args[name])
     return FitConfig(model=model, augmentation=augmentation, **args)
 
 

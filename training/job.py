@@ -5,17 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.config import FitConfig, class_weights
+from training.config import FitConfig, class_weights, parse_fold
 from training.explanations import write_small_sheet
 from training.runtime import prepare, versions
+from training.start import known_to_start, starting_weights
+from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import train
 from wafer_tf.card import WM811K_CITATIONS
 from wafer_tf.controls import controls
-from wafer_tf.decision import fit_decision
+from wafer_tf.decision import Decision, fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.explain import Explainer
+from wafer_tf.operating import Part, find_points
+from wafer_tf.operating_report import write_operating
 from wafer_tf.overlap import fingerprints
 from wafer_tf.readers import read
 from wafer_tf.report import format_table, write_report
@@ -42,21 +47,35 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     """Carry a run from wherever it stands to its report, and print the per-class table."""
     strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
     wafers = load_data(config)
-    split = _split(config, run, wafers)
-    training, validation, test = (wafers.select(part) for part in (split.train, split.validation, split.test))
+    split = split_of(config, run, wafers)
+    kept = split.train if config.fold is None else _without_fold(config, split, wafers)
+    training, validation, test = (wafers.select(part) for part in (kept, split.validation, split.test))
     training = fill_classes(training, config.synthetic, seed=config.seed)
-    weights = class_weights(config.class_weights, training.label)
+    synthetic = len(training) - len(kept)
+    known = fingerprints(WaferSet.concatenate([training, validation]))
+    target = None
+    if config.teachers:
+        check_teachers(config, split, wafers)
+        training, target = with_teachers(config, run, training)
+        known = np.union1d(known, known_to_teachers(config))
+    weights = class_weights(config.class_weights, training.label if target is None else target.argmax(axis=1))
     run.write_json("class_weights.json", {CLASSES[c]: round(w, 4) for c, w in weights.items()})
     _say(f"{len(training)} maps for training, {len(validation)} for validation, {len(test)} for test; run {run.path}")
     _say("class weights: " + ", ".join(f"{CLASSES[c]} {w:.2f}" for c, w in weights.items()))
 
-    model, progress = train(config, run, training=training, validation=validation, strategy=strategy)
+    start, note = starting_weights(config, WaferSet.concatenate([validation, test]))
+    if note:
+        _say(note)
+    known = np.union1d(known, known_to_start(start))
+    model, progress = train(
+        config, run, training=training, target=target, validation=validation, start=start, strategy=strategy
+    )
     model.save(run.path / ".model.partial.keras")
     (run.path / ".model.partial.keras").replace(run.path / "model.keras")
     _say("scoring the validation and the test part")
     logits = {name: predict_logits(model, part) for name, part in (("validation", validation), ("test", test))}
     run.write_arrays("logits.npz", logits)
-    run.write_arrays("seen.npz", {"fingerprints": fingerprints(WaferSet.concatenate([training, validation]))})
+    run.write_arrays("seen.npz", {"fingerprints": known})
     decision = fit_decision(logits["validation"], validation.label, split.group[split.validation])
     run.write_json("decision.json", decision.to_json())
 
@@ -68,21 +87,24 @@ def execute(config: FitConfig, run: RunFolder) -> None:
             **data_facts(config.data, wafers),
             "part": "test",
             "split_method": split.method,
-            "split_sizes": {"train": len(split.train), "validation": len(validation), "test": len(test)},
+            "split_sizes": {"train": len(kept), "validation": len(validation), "test": len(test)},
             "near_copies_leaked": split.stats["leaked"]["lot"],
             "seed": config.seed,
             "model": f"{config.model.architecture}, width {config.model.width}, {config.model.stem} stem",
             "input": f"{config.model.input_size} x {config.model.input_size}",
             "parameters": model.count_params(),
             "class_weights": config.class_weights,
-            "synthetic_training_maps": len(training) - len(split.train),
+            "synthetic_training_maps": synthetic,
+            "unlabelled_training_maps": len(training) - len(kept) - synthetic,
+            "teachers": len(config.teachers),
             "epochs": len(progress.history),
             "best_epoch": progress.best_epoch + 1,
             "validation_macro_f1": progress.history[progress.best_epoch]["val_macro_f1"],
             "seconds": round(sum(row["seconds"] for row in progress.history), 1),
             "versions": versions(),
             "command": run.read_json("config.json")["command"],
-            "warnings": split.stats["warnings"],
+            "started_from": start,
+            "warnings": split.stats["warnings"] + ([note] if "flatter" in note else []),
         },
         scores=scores,
         controls=controls(wafers.select(split.train), test),
@@ -91,6 +113,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         prob=prob,
         history=progress.history,
     )
+    _write_operating_points(config, run, logits, decision, validation, test, split)
     _say("drawing what the model looks at")
     # model.keras read back: its variables belong to no strategy, whatever it was trained under
     write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
@@ -98,6 +121,28 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     print(format_table(scores))
     print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")
     print(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS")
+
+
+def _write_operating_points(
+    config: FitConfig,
+    run: RunFolder,
+    logits: dict[str, NDArray[np.float32]],
+    decision: Decision,
+    validation: WaferSet,
+    test: WaferSet,
+    split: Split,
+) -> None:
+    parts = [
+        Part(wafers.label.astype(np.int64), decision.probabilities(logits[name]), split.group[index])
+        for name, wafers, index in (("validation", validation, split.validation), ("test", test, split.test))
+    ]
+    try:
+        found = find_points(*parts)
+    except InputError as why:
+        _say(f"no operating points: {why}")
+        return
+    name = BUILTIN if config.data is None else Path(config.data).name
+    write_operating(run.path, found, source=f"test part of {name}, {split.method} split")
 
 
 def load_config(run: RunFolder) -> FitConfig:
@@ -148,11 +193,29 @@ def data_facts(data: str | None, wafers: WaferSet) -> dict[str, Any]:
     return facts
 
 
-def _split(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:
+def _without_fold(config: FitConfig, split: Split, wafers: WaferSet) -> NDArray[np.int64]:
+    """Return the training part without the fold that the configuration leaves out; folds keep groups together."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold, folds = parse_fold(str(config.fold))
+    label, group = wafers.label[split.train], split.group[split.train]
+    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=split.seed).split(label, label, group)
+    kept: NDArray[np.int64] = list(parts)[fold][0]
+    return split.train[kept]
+
+
+def split_of(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:
+    """Return the split kept in the run folder, or make it and keep it there.
+
+    Raises:
+        InputError: too few groups for three parts.
+        ModelError: the folder's split is damaged or of other wafers.
+    """
     path = run.path / "split.npz"
     if path.exists():
         return Split.load(path, wafers)
-    split = make_split(wafers, method=config.split, seed=config.seed, progress=True)  # type: ignore[arg-type]
+    seed = config.seed if config.split_seed is None else config.split_seed
+    split = make_split(wafers, method=config.split, seed=seed, fractions=config.shares, progress=True)  # type: ignore[arg-type]
     for name, part in (("training", split.train), ("validation", split.validation), ("test", split.test)):
         if not len(part):
             raise InputError(

@@ -1,10 +1,13 @@
 """Train one model: the part of a run between the split and the report."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
@@ -21,12 +24,26 @@ def train(
     training: WaferSet,
     validation: WaferSet,
     strategy: Any,
+    start: str = "none",
+    target: NDArray[np.float32] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[keras.Model, Progress]:
     """Train until the epochs are over or validation macro-F1 stops rising; go on from a checkpoint where there is one.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        training: maps to train on.
+        validation: labelled maps to choose the epoch by.
+        strategy: of tf.distribute.
+        start: where the weights come from, see `models.load_backbone_weights`.
+        target: (n, 9), what each training map is to be called; None for its label.
+        callbacks: called after an epoch has been kept, so one that raises loses nothing.
 
     Returns:
         The model with the best epoch's weights, and the run's progress (history and best epoch).
     """
+    weights = class_weights(config.class_weights, training.label if target is None else target.argmax(axis=1))
     progress = Progress(run, patience=config.patience)
     first = len(progress.history)
     with strategy.scope():
@@ -34,9 +51,9 @@ def train(
             model = progress.last_model()
         else:
             model = build_model(config.model)
-            load_backbone_weights(model, config.backbone_weights)
+            load_backbone_weights(model, start)
             if config.freeze_epochs:
-                _train_head(config, model, training)
+                _train_head(config, model, training, weights, target)
             compile_model(config, model, len(training))
     if first < config.epochs and not progress.exhausted:
         size = config.model.input_size
@@ -44,14 +61,14 @@ def train(
             model.fit(
                 training_batches(
                     training, config.augmentation, batch_size=config.batch_size, seed=config.seed,
-                    epochs=config.epochs, first_epoch=first, size=size,
+                    epochs=config.epochs, first_epoch=first, size=size, target=target,
                 ),
                 validation_data=evaluation_batches(validation, size=size),
                 initial_epoch=first,
                 epochs=config.epochs,
                 steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
-                class_weight=class_weights(config.class_weights, training.label),
-                callbacks=[progress],
+                class_weight=weights,
+                callbacks=[progress, *callbacks],
                 shuffle=False,
                 verbose=1 if sys.stderr.isatty() else 2,
             )  # fmt: skip
@@ -60,7 +77,13 @@ def train(
     return best, progress
 
 
-def _train_head(config: FitConfig, model: keras.Model, training: WaferSet) -> None:
+def _train_head(
+    config: FitConfig,
+    model: keras.Model,
+    training: WaferSet,
+    weights: dict[int, float],
+    target: NDArray[np.float32] | None,
+) -> None:
     """Train the "logits" layer alone for `freeze_epochs`, so that fresh weights do not disturb loaded ones."""
     for layer in model.layers:
         layer.trainable = layer.name == "logits"
@@ -68,11 +91,11 @@ def _train_head(config: FitConfig, model: keras.Model, training: WaferSet) -> No
     model.fit(
         training_batches(
             training, config.augmentation, batch_size=config.batch_size, seed=config.seed + 1,
-            epochs=config.freeze_epochs, size=config.model.input_size,
+            epochs=config.freeze_epochs, size=config.model.input_size, target=target,
         ),
         epochs=config.freeze_epochs,
         steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
-        class_weight=class_weights(config.class_weights, training.label),
+        class_weight=weights,
         shuffle=False,
         verbose=0,
     )  # fmt: skip

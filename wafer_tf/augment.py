@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import Die
+from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die
 
 SYMMETRIES = 8
+MAX_STRETCH = 1.5
+"""Rows and columns grow by 1 to this, each by its own factor. To fewer dies a scratch one die wide could vanish."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,24 @@ class Augmentation:
     Attributes:
         symmetries: apply one of the eight symmetries of the square at random.
         turn_prob: chance of a turn by any angle, the pattern moving over the map's own die grid.
+        stretch_prob: chance of a change to more rows and columns, as if the dies were smaller.
         die_noise: upper end of the share of dies whose state is drawn anew at the map's own failing rate; the share
             itself is drawn uniformly from 0..die_noise for each map.
     """
 
     symmetries: bool = True
     turn_prob: float = 0.0
+    stretch_prob: float = 0.0
     die_noise: float = 0.0
 
     def apply(self, grid: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a changed copy (or view) of `grid`, (rows, cols) uint8; sides may be swapped."""
         if self.turn_prob and rng.random() < self.turn_prob:
             grid = turn(grid, rng.uniform(0, 2 * np.pi))
+        if self.stretch_prob and rng.random() < self.stretch_prob:
+            factors = rng.uniform(1, MAX_STRETCH, 2)
+            rows, cols = np.rint(grid.shape * factors).astype(int).clip(MIN_SIDE, MAX_SIDE)
+            grid = stretch(grid, rows, cols)
         if self.die_noise:
             grid = redraw(grid, rng.uniform(0, self.die_noise), rng)
         return symmetry(grid, int(rng.integers(SYMMETRIES))) if self.symmetries else grid
@@ -52,6 +60,13 @@ def turn(grid: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
     col = np.clip(((sin * y + cos * x + 1) * cols / 2).astype(np.int64), 0, cols - 1)
     source = grid[row, col]
     return np.where((grid != Die.ABSENT) & (source != Die.ABSENT), source, grid)
+
+
+def stretch(grid: NDArray[np.uint8], rows: int, cols: int) -> NDArray[np.uint8]:
+    """Draw the map on `rows` x `cols` dies: each takes the state of the nearest place of the old grid."""
+    row = ((np.arange(rows) + 0.5) * grid.shape[0] / rows).astype(np.int64)
+    col = ((np.arange(cols) + 0.5) * grid.shape[1] / cols).astype(np.int64)
+    return grid[np.ix_(row, col)]
 
 
 def redraw(grid: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:

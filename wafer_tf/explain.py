@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, Die
 from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.models import in_float32
 from wafer_tf.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet
 
@@ -86,7 +87,7 @@ class Explainer:
         layers = default_layers(model, method) if layer is None else (_known_layer(model, layer),)
         self.method, self.layer = method, " + ".join(layers)
         self._size = model.input_shape[1]
-        model = _in_float32(model)
+        model = in_float32(model)  # tf-keras-vis fails in bfloat16 and loses small gradients in float16
         self._cams = [_Cam(model, "layercam" if method == "fused" else method, name) for name in layers]
 
     def heat_maps(
@@ -290,16 +291,3 @@ def _cams() -> dict[str, Any]:
         from tf_keras_vis.layercam import Layercam
         from tf_keras_vis.scorecam import Scorecam
     return {"gradcam": Gradcam, "gradcam++": GradcamPlusPlus, "layercam": Layercam, "scorecam": Scorecam}
-
-
-def _in_float32(model: "keras.Model") -> "keras.Model":
-    """Return the model, or its copy in float32: tf-keras-vis fails in bfloat16 and loses small gradients in float16."""
-    import keras
-
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-    copy = keras.models.clone_model(
-        model, clone_function=lambda layer: type(layer).from_config(layer.get_config() | {"dtype": "float32"})
-    )
-    copy.set_weights(model.get_weights())
-    return copy

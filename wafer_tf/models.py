@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import keras
 
 IMAGENET_PRESET = "resnet_18_imagenet"
+RELEASED = Path(__file__).parents[1] / "models" / "wafer"
+"""The run folder of the model that comes with the project."""
+
 STEMS = {
     "imagenet": "7x7 convolution, stride 2, 3x3 max-pooling, stride 2: keras-hub's, needed for ImageNet weights",
     "small": "3x3 convolution, stride 2, no pooling: thin scratches survive it",
@@ -37,7 +40,7 @@ class ModelConfig:
 
     architecture: str = "resnet18"
     input_size: int = INPUT_SIZE
-    width: int = 16
+    width: int = 24
     stem: str = "small"
     dropout: float = 0.2
 
@@ -135,8 +138,8 @@ def load_backbone_weights(model: "keras.Model", source: str) -> int:
 
     Args:
         model: a model of `build_model`.
-        source: "none"; "imagenet" (keras-hub's preset, downloaded on first use); or the path of a keras-hub preset
-            folder, a .keras file or a run folder.
+        source: "none"; "wafer" (the released model); "imagenet" (keras-hub's preset, downloaded on first use); or the
+            path of a keras-hub preset folder, a .keras file or a run folder.
 
     Returns:
         The number of layers whose weights were copied.
@@ -168,7 +171,7 @@ def _load_source(source: str) -> "keras.Model":
     import keras
     import keras_hub
 
-    path = Path(source)
+    path = RELEASED if source == "wafer" else Path(source)
     if source == "imagenet":
         try:
             return keras_hub.models.ResNetBackbone.from_preset(IMAGENET_PRESET)
@@ -180,7 +183,7 @@ def _load_source(source: str) -> "keras.Model":
                 "folder here and pass --backbone-weights PATH, or use --backbone-weights none."
             ) from error
     if not path.exists():
-        raise ModelError(f"backbone weights: no such file or folder: {source}. Expected imagenet, none or a path.")
+        raise ModelError(f"backbone weights: no such file or folder: {path}. Expected wafer, imagenet, none or a path.")
     try:
         if (path / "config.json").is_file() and not (path / "model.keras").is_file():
             return keras_hub.models.Backbone.from_preset(str(path))

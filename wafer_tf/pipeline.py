@@ -28,8 +28,11 @@ def training_batches(
     epochs: int,
     first_epoch: int = 0,
     size: int = INPUT_SIZE,
+    target: NDArray[np.float32] | None = None,
 ) -> "tf.data.Dataset":
-    """Return batches (input float32 0..1, one-hot label) of epochs first_epoch..epochs-1, one after another.
+    """Return batches (input float32 0..1, target) of epochs first_epoch..epochs-1, one after another.
+
+    `target`, (n, 9) float32 of rows that sum to 1, is what each map is to be called; None for its one-hot label.
 
     Each epoch shuffles the whole set; the last, smaller batch of an epoch is filled from the start of the same epoch's
     order so that every step has `batch_size` maps. `steps_per_epoch` gives the steps of one epoch.
@@ -37,6 +40,8 @@ def training_batches(
     import tensorflow as tf
 
     n, steps = len(wafers), steps_per_epoch(len(wafers), batch_size)
+    if target is None:
+        target = np.eye(len(CLASSES), dtype=np.float32)[wafers.label]
 
     def batch(number: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         epoch, step = divmod(int(number), steps)
@@ -44,7 +49,7 @@ def training_batches(
         picked = np.take(order, np.arange(step * batch_size, (step + 1) * batch_size), mode="wrap")
         rng = np.random.default_rng((seed, epoch, step))
         planes = np.stack([encode(augmentation.apply(wafers.map(i), rng), size) for i in picked])
-        return planes, np.eye(len(CLASSES), dtype=np.float32)[wafers.label[picked]]
+        return planes, target[picked]
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
     return _finish(numbers, batch, batch_size, size)

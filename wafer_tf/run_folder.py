@@ -7,7 +7,9 @@ history.csv      one row per epoch; tensorboard/ holds the same for TensorBoard
 model.keras      the best model, float32 weights, no optimizer
 decision.json    class bias and temperature
 logits.npz       logits of the validation and the test part
+seen.npz         fingerprints of all maps the weights or the choice of them rest on
 report.txt, report.json, model_card.md, figures/
+operating.txt, operating.json: thresholds to choose from, at WM-811K's class mix; absent where a part has no none
 DONE             written last: without it the run is not finished
 """
 
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.augment import SYMMETRIES, symmetry
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
@@ -34,6 +37,10 @@ from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:
     import keras
+
+
+RUNS = Path("runs")
+"""Where training.fit leaves its runs, seen from where it is called."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +163,32 @@ class RunFolder:
         return model
 
 
+def newest_run() -> Path:
+    """Return the run in runs/ that finished last.
+
+    Raises:
+        ModelError: there is none.
+    """
+    done = sorted(RUNS.glob("*/DONE"), key=lambda path: path.stat().st_mtime)
+    if not done:
+        raise ModelError(f"{RUNS}/: no finished run there, seen from {Path.cwd()}; train one: python -m training.fit")
+    return done[-1].parent
+
+
 def predict_logits(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> NDArray[np.float32]:
     """Return (n, 9) float32 logits of every map, in order."""
     batches = evaluation_batches(wafers, size=model.input_shape[1])
     with redirect_stdout(sys.stderr):
         return np.asarray(model.predict(batches, verbose=1 if progress else 0), np.float32)
+
+
+def mean_logits(model: "keras.Model", wafers: WaferSet) -> NDArray[np.float32]:
+    """Return (n, 9) float32, the mean of every map's logits over the eight symmetries of the square."""
+    turned = (
+        WaferSet.from_maps((symmetry(wafers.map(i), k) for i in range(len(wafers))), label=wafers.label)
+        for k in range(SYMMETRIES)
+    )
+    return np.asarray(np.mean([predict_logits(model, each) for each in turned], axis=0), np.float32)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,0 +1,100 @@
+"""Operating points of a finished run: `python -m training.operating [RUN] [--mix MIX]`.
+
+A fab sees far more wafers without a pattern than a training set holds. This command says what three named thresholds,
+chosen on the run's validation part, cost on its test part at the class mix of a fab: escapes, false alarms, precision.
+It writes operating.txt, operating.json and figures/operating.png into a new folder.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wafer_tf.command import run as run_command
+from wafer_tf.errors import InputError, ModelError, UsageError
+
+EXAMPLE = """examples:
+  python -m training.operating runs/20261122-101500-resnet18
+  python -m training.operating --mix fab.json
+  python -m training.operating --mix \\
+    Center=20,Donut=5,Edge-Loc=40,Edge-Ring=30,Loc=20,Near-full=1,Random=4,Scratch=10,none=870
+
+exit codes: 0 done, 2 usage, 3 bad run folder, 4 bad input"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    p = argparse.ArgumentParser(
+        "python -m training.operating", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("run", type=Path, nargs="?", metavar="RUN",
+                   help="a run folder that training.fit has finished (default: the newest in runs/)")  # fmt: skip
+    p.add_argument("--mix", metavar="MIX",
+                   help="class shares or wafer counts of a fab, all nine classes: a JSON file, or CLASS=SHARE,... "
+                   "(default: WM-811K's, 85 %% none)")  # fmt: skip
+    p.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: RUN/evaluations/operating)")
+    p.add_argument("--overwrite", action="store_true", help="replace the operating points of an earlier time in DIR")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parser().parse_args(argv)
+    return run_command(lambda: operating(args.run, mix=args.mix, out=args.out, overwrite=args.overwrite))
+
+
+def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite: bool) -> None:
+    """Find a run's operating points, print them and write them."""
+    from wafer_tf.mix import NATURAL, read_mix
+    from wafer_tf.run_folder import RunFolder, newest_run
+
+    path = path or newest_run()
+    wanted = read_mix(mix) if mix else NATURAL
+    run = RunFolder.open(path)
+    target = out or path / "evaluations" / "operating"
+    if (target / "operating.json").exists() and not overwrite:
+        raise UsageError(f"{target}: holds operating points already; add --overwrite or choose another --out.")
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target}: is a file; expected a folder (--out).")
+    decision = run.decision()
+
+    from training.runtime import quiet_tensorflow
+
+    quiet_tensorflow()
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training.job import data_facts, load_config, load_data
+    from wafer_tf.dies import CLASSES
+    from wafer_tf.operating import Part, find_points
+    from wafer_tf.operating_report import format_operating, write_operating
+    from wafer_tf.splits import Split
+
+    config = load_config(run)
+    if config.data is not None and not Path(config.data).exists():
+        raise InputError(
+            f"{config.data}: no such file or folder, seen from {Path.cwd()}; it is what the run was trained on, and "
+            "its labels are needed. Run the command where it is found."
+        )
+    wafers = load_data(config)
+    split = Split.load(path / "split.npz", wafers)
+
+    def part(name: str, index: NDArray[np.int64]) -> Part:
+        logits = run.read_array("logits.npz", name)
+        if logits.shape != (len(index), len(CLASSES)):
+            raise ModelError(
+                f"run folder {path}: logits.npz holds {name} logits of shape {logits.shape}; expected "
+                f"({len(index)}, {len(CLASSES)}), one row per wafer of the part. Restore it, or train again."
+            )
+        return Part(wafers.label[index].astype(np.int64), decision.probabilities(logits), split.group[index])
+
+    found = find_points(part("validation", split.validation), part("test", split.test), mix=wanted)
+    source = f"test part of {data_facts(config.data, wafers)['data_name']}, {split.method} split"
+    write_operating(target, found, source=source)
+    print(format_operating(found, source=source))
+    print(f"\nfiles: {target}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

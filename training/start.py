@@ -1,0 +1,56 @@
+"""What a model's weights start from, and whether that start has seen what the run is to be judged by."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import FitConfig
+from wafer_tf.models import RELEASED, ModelConfig
+from wafer_tf.overlap import count_known
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.waferset import WaferSet
+
+
+def starting_weights(config: FitConfig, judged: WaferSet) -> tuple[str, str]:
+    """Settle where the weights come from.
+
+    "auto" is the released model where it has the layers asked for and knows none of the maps the run is judged by, else
+    "none". Whatever the user names is taken.
+
+    Args:
+        config: of the run.
+        judged: the validation and test maps.
+
+    Returns:
+        A source for `models.load_backbone_weights`, and what to tell the user, "" for nothing.
+
+    Raises:
+        ModelError: the run named is damaged.
+    """
+    source = config.backbone_weights
+    known = count_known(judged, known_to_start("wafer" if source == "auto" else source))
+    copies = f"{known} of the {len(judged)} validation and test maps are copies (also turned or mirrored) of maps"
+    if source != "auto":
+        flatters = f"{copies} that {source} learned from: the scores flatter the model."
+        return source, flatters if known else ""
+    if config.model != _released_model():
+        return "none", ""
+    if known:
+        return "none", f"not started from the released model: {copies} it learned from."
+    return "wafer", "started from the released model, models/wafer (--backbone-weights none starts afresh)."
+
+
+def known_to_start(source: str) -> NDArray[np.uint64]:
+    """Return the fingerprints of the maps that weights of this source rest on, none where they are not kept."""
+    path = RELEASED if source == "wafer" else Path(source)
+    if not (path / "seen.npz").is_file():
+        return np.zeros(0, np.uint64)
+    return np.asarray(RunFolder.open(path).read_array("seen.npz", "fingerprints"), np.uint64)
+
+
+def _released_model() -> ModelConfig | None:
+    """The configuration of the released model, None where the project has none."""
+    if not (RELEASED / "DONE").is_file():
+        return None
+    return FitConfig.from_json(RunFolder.open(RELEASED).read_json("config.json")["config"]).model
