@@ -164,6 +164,8 @@ class Inbox:
         target = _free(folder, taken.name, taken.sha256)
         if reason is not None:
             _write_reason(target, reason)
+        if os.path.lexists(target) and os.path.samefile(source, target):
+            target.unlink()  # two names of one file: a rename from one to the other does nothing
         source.rename(target)
         moved = _stamp_of(target)
         if moved and moved[:2] != taken.stamp[:2]:  # replaced between the look and the move

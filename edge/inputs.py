@@ -21,6 +21,9 @@ MAX_BYTES = 64 * 2**20
 MAX_MAPS = 10_000
 """A file of more is refused: all its records are in memory at once."""
 SET_COMMAND = "python -m edge.classify"
+MAX_ENTRIES = 1000
+"""An npz of more is refused unopened: zipfile takes 600 bytes of memory for each of its 55."""
+ENTRY = b"PK\1\2"
 FOREIGN = {
     b"PAR1": f"a Parquet file; the station reads single maps. Judge a wafer set with: {SET_COMMAND}",
     b"\x80": "a pickle, which can run code and is never opened; convert it with: python -m wafer_tf.readers",
@@ -91,6 +94,8 @@ def _single(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _npz(data: bytes, name: str, sha256: str) -> Iterator[Found]:
+    if data.count(ENTRY) > MAX_ENTRIES:
+        raise InputError(f"{name}: an archive of over {MAX_ENTRIES} entries; expected an npz of one or a few arrays.")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         keys = {info.filename.removesuffix(".npy") for info in entries}

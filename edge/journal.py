@@ -121,6 +121,10 @@ class Journal:
         if not entries:
             return
         fd, data = self._descriptor(), [line.encode() for _, line in entries]
+        if os.fstat(fd).st_size != self._end:  # a failed write is cut off there, which must not be within good lines
+            self._forget()
+            self.close()
+            raise OSError(errno.EIO, "was changed by another program", str(self.path))
         try:
             if not os.path.samestat(self.path.stat(), os.fstat(fd)):
                 raise FileNotFoundError(errno.ENOENT, "another file is in its place", str(self.path))

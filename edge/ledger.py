@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from edge.journal import Entry, Journal
-from edge.records import OK, REJECTED, Record
+from edge.records import KEYS, OK, REJECTED, Record
 
 
 class Ledger:
@@ -68,7 +68,7 @@ def record_id(name: str) -> str:
 
 
 def _record_key(record: Entry) -> bytes:
-    if not isinstance(record["id"], str) or record["status"] not in (OK, REJECTED):
+    if not record.keys() >= set(KEYS) or not isinstance(record["id"], str) or record["status"] not in (OK, REJECTED):
         raise ValueError("no record")
     return _digest(record["input_sha256"])
 

@@ -73,15 +73,24 @@ def main(argv: list[str] | None = None) -> int:
     # Before numpy is imported: its matrix products are too small for threads, which would take cores from the tool.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     argv = sys.argv[1:] if argv is None else argv
+    if sys.stderr is None:  # closed by the caller: print() would put people's words among the records
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # and the next file opened would get LiteRT's
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
     jobs = {"classify": classify, "watch": watch, "selftest": selftest, "bench": bench}
-    return run_command(lambda: jobs[args.job](args))
+    try:
+        return run_command(lambda: jobs[args.job](args))
+    except ModuleNotFoundError as error:
+        print(f"error: {error}; install what a station needs: pip install -r requirements-station.txt", file=sys.stderr)
+        return UsageError.exit_code
 
 
 def classify(args: argparse.Namespace) -> int:
     """Print one record per map, each as soon as it is there."""
     if args.maps.count("-") > 1:
         raise UsageError("-: standard input can be read only once.")
+    if sys.stdout is None:
+        raise InputError("standard output: is closed; the records are printed there.")
     from edge.records import to_line
 
     classifier = load(args)

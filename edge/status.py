@@ -64,6 +64,7 @@ class Status:
 
 def say(text: str) -> None:
     """Tell people on stderr, with the time; a stderr that cannot be written to stops nothing."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)  # a file's name may hold a line end
     with suppress(OSError, ValueError):
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
 

@@ -148,7 +148,7 @@ def test_it_answers_as_the_graph_of_ai_edge_quantizer_with_the_same_ranges(files
 
     tensors = _unpack(files.float32).subgraphs[0].tensors
     ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
-    other = quantizer.Quantizer(files.float32, recipe.static_wi8_ai8()).quantize_int8(
+    other = quantizer.Quantizer(files.float32, recipe.static_wi8_ai8()).quantize(
         {tensors[t].name.decode(): {"min": np.array([a]), "max": np.array([b])} for t, (a, b) in ranges.items()}
     )
     theirs = bytes(other.quantized_model)
