@@ -164,7 +164,7 @@ class Inbox:
         target = _free(folder, taken.name, taken.sha256)
         if reason is not None:
             _write_reason(target, reason)
-        if os.path.lexists(target) and os.path.samefile(source, target):
+        if os.path.lexists(target) and source.samefile(target):
             target.unlink()  # two names of one file: a rename from one to the other does nothing
         source.rename(target)
         moved = _stamp_of(target)

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if sys.stderr is None:  # closed by the caller: print() would put people's words among the records
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # and the next file opened would get LiteRT's
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123, SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
     jobs = {"classify": classify, "watch": watch, "selftest": selftest, "bench": bench}
     try:

@@ -91,7 +91,7 @@ def main() -> None:
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
-    from training.release import SPLIT
+    from training.release import RECIPE
 
     args.runs.mkdir(parents=True, exist_ok=True)
     folder = {step: args.runs / f"step-{i}" for i, step in enumerate(STEPS)}
@@ -103,7 +103,7 @@ def main() -> None:
             if "PRETRAINED" in STEPS[name]:
                 first.result()
             flags = [str(pretrained) if flag == "PRETRAINED" else flag for flag in STEPS[name]]
-            return fit(["--data", args.data, *SPLIT, *flags], folder[name])
+            return fit(["--data", args.data, *RECIPE, *flags], folder[name])
 
         list(pool.map(step, STEPS))
     rows = [row(name, folder[name]) for name in STEPS] + [row("released model", args.final)]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,21 @@ def test_a_full_disk_under_the_records_is_an_error_not_a_silence(bundle_path: Pa
     assert b"No space left on device" in run.stderr
 
 
+def test_a_closed_standard_output_is_an_error_not_a_traceback(bundle_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.npy").write_bytes(npy(GRID))
+    run = station("classify", str(tmp_path / "w.npy"), "--bundle", str(bundle_path), preexec_fn=partial(os.close, 1))
+    assert run.returncode == 4
+    assert run.stderr == b"error: standard output: is closed; the records are printed there.\n"
+
+
+def test_a_closed_standard_error_puts_no_words_among_the_records(bundle_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.npy").write_bytes(npy(GRID))
+    run = station("classify", str(tmp_path / "w.npy"), "--bundle", str(bundle_path), preexec_fn=partial(os.close, 2))
+    assert run.returncode == 0
+    (line,) = run.stdout.splitlines()
+    assert_whole(json.loads(line))
+
+
 def test_a_file_name_that_is_no_unicode_is_a_readable_id(bundle_path: Path, tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/\xff.npy"
     with open(name, "wb") as file:  # noqa: PTH123  # a Path cannot hold it
@@ -313,6 +329,14 @@ print(json.dumps(sorted(roots - set(sys.stdlib_module_names))), file=sys.stderr)
     loaded = set(json.loads(run.stderr.splitlines()[-1]))
     assert loaded == {"ai_edge_litert", "edge", "numpy", "wafer_tf"}
     assert not loaded & set(HEAVY)
+
+
+def test_a_machine_without_numpy_is_told_what_to_install(bundle_path: Path) -> None:
+    call = [sys.executable, "-S", "-m", "edge.station", "selftest", "--bundle", str(bundle_path)]
+    run = subprocess.run(call, cwd=ROOT, env=bare_environment(), capture_output=True, timeout=120, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith(b"error: No module named 'numpy'; ")
+    assert b"requirements-station.txt" in run.stderr
 
 
 def test_help_imports_nothing_heavy() -> None:

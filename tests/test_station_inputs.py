@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.inputs import MAX_BYTES, find_maps, grid_sha256
+from edge.inputs import MAX_BYTES, MAX_ENTRIES, find_maps, grid_sha256
 from edge.stream import split
 from tests.station import npy, npz, synthetic, text, wafer_set
 from tests.test_grids import MAPS
@@ -136,6 +136,16 @@ def test_an_archive_made_to_exhaust_memory_is_refused_before_it_is_unpacked() ->
     assert "packed by method 14" in found(out.getvalue())[0][1]
     ((_, reason),) = found(wafer_set(GRIDS, flat=np.zeros(MAX_BYTES + 1, np.uint8)))
     assert "flat claims 67108865 bytes" in reason
+
+
+def test_an_archive_of_very_many_entries_is_refused_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for number in range(MAX_ENTRIES + 1):
+            archive.writestr(f"{number}.npy", b"")
+    monkeypatch.delattr(zipfile, "ZipFile")
+    ((_, says),) = found(held.getvalue())
+    assert f"over {MAX_ENTRIES} entries" in says
 
 
 def test_a_file_over_the_limit_has_no_hash() -> None:

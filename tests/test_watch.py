@@ -115,6 +115,17 @@ def test_a_file_sent_again_is_moved_away_without_a_second_line(inbox: Path, out:
     assert (names(inbox), names(inbox / "done")) == (set(), {"a.txt", "b.txt"})
 
 
+@pytest.mark.parametrize("data", [b"one", b"bad"])
+def test_another_name_of_a_file_in_its_place_leaves_in_too(data: bytes, inbox: Path, out: Path) -> None:
+    (inbox / "w1.txt").write_bytes(data)
+    assert once(inbox, out) == 0
+    (place,) = (path for path in inbox.glob("*/w1.txt"))
+    (inbox / "w1.txt").hardlink_to(place)
+    assert once(inbox, out) == 0
+    assert (names(inbox), place.read_bytes()) == (set(), data)
+    assert list(_records(out)) == ["w1.txt"]
+
+
 def test_a_copy_of_a_rejected_file_goes_to_quarantine_too(inbox: Path, out: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (inbox / name).write_bytes(b"bad")

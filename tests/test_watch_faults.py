@@ -12,7 +12,9 @@ import pytest
 import edge.faults
 from edge.claim import LOCK
 from edge.faults import Faults, file_place
-from tests.hot_folder import ROOT, Running, judge, lines, names, once, start, wait_for
+from edge.journal import Journal
+from edge.status import say
+from tests.hot_folder import ROOT, Running, judge, lines, names, once, sha256, start, wait_for
 
 Said = Callable[[], str]
 
@@ -361,6 +363,52 @@ def test_records_that_were_moved_away_are_begun_anew(inbox: Path, out: Path) -> 
         wait_for(lambda: "w2" in names(inbox / "done"), "the second wafer")
     assert [json.loads(line)["id"] for line in (out / "records-1.jsonl").read_text().splitlines()] == ["w1"]
     assert _ids(out) == ["w2"]
+
+
+def test_a_line_that_is_only_part_of_a_record_is_set_aside_and_its_wafer_judged(
+    inbox: Path, out: Path, said: Said
+) -> None:
+    out.mkdir()
+    part = {"id": "w1", "input_sha256": sha256(b"w1"), "status": "rejected"}
+    (out / "records.jsonl").write_text(json.dumps(part) + "\n")
+    _send(inbox, "w1")
+    assert once(inbox, out) == 0
+    assert lines(out / "records.jsonl") == judge(b"w1", "w1")
+    assert lines(out / "records.jsonl.damaged") == [part]
+    assert "set aside in records.jsonl.damaged" in said()
+
+
+def test_a_full_disk_cuts_no_record_off_where_another_program_wrote_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    journal = Journal(path, lambda entry: bytes.fromhex(entry["key"]))
+
+    def write(number: int) -> None:
+        key = bytes([number]) * 32
+        journal.append([(key, json.dumps({"key": key.hex()}) + "\n")])
+
+    journal.open()
+    write(1)
+    with path.open("a") as other:
+        other.write("x" * 50 + "\n")
+    with pytest.raises(OSError, match="was changed by another program"):
+        write(2)
+    journal.open()
+    write(2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    journal.close()
+    assert [entry["key"][:2] for entry in lines(path)] == ["01", "02"]
+
+
+def test_a_name_with_a_line_end_forges_no_line_of_the_log(said: Said) -> None:
+    say("w\nOUT: works again \x1b[2J \u65e5")
+    (line,) = said().splitlines()
+    assert line.endswith("w\\nOUT: works again \\x1b[2J \u65e5")
 
 
 def test_torn_records_are_mended_at_the_start_and_their_wafers_judged(inbox: Path, out: Path, said: Said) -> None:

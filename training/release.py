@@ -1,34 +1,29 @@
-"""Make the released model from its maps: `python -m training.release --data MAPS --unlabelled MORE`.
+"""Make the released model from its maps: `python -m training.release --data MAPS`.
 
-Teachers are trained, each without another fold of the training part; the released ResNet18 learns from the labels, from
-the teachers and from maps without labels; it is quantized and gated. What a user of the model needs of the run is then
+training.fit with its defaults, then edge.convert, each in a process of its own; what a user of the model needs is then
 copied to models/wafer with the SHA-256 of every file. Finished steps are not done again: after a kill, the same command
 goes on.
 """
 
 import argparse
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wafer_tf.command import run as run_command
-from wafer_tf.errors import GateError, ModelError, UsageError
+from wafer_tf.errors import GateError, ModelError
 
 EXAMPLE = """example:
-  python -m training.release --data ../shared/data/wm811k/wm811k_dev.npz \\
-      --unlabelled ../shared/data/wm811k/wm811k_unlabelled.npz
+  python -m training.release --data ../shared/data/wm811k/wm811k_dev.npz
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy gate failed"""
 
-FOLDS = 5
-SPLIT = ["--split-seed", "0", "--shares", "0.8", "0.1", "0.1"]
-TEACHER = ["--model", "baseline", "--width", "16", "--backbone-weights", "none"]
-STUDENT = ["--backbone-weights", "none", "--teacher-weight", "0.7"]
+RECIPE = ["--split-seed", "0", "--shares", "0.8", "0.1", "0.1", "--seed", "0", "--backbone-weights", "none"]
+"""Beyond training.fit's defaults: the split, and a start that depends on no earlier release."""
+
 KEPT = [
     "DONE", "bundle", "bundle.gate.json", "bundle.gate.png", "bundle.gate.txt", "class_weights.json", "config.json",
     "decision.json", "history.csv", "logits.npz", "model.keras", "model_card.md", "report.json", "report.txt",
@@ -48,10 +43,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("--data", required=True, metavar="PATH", help="labelled maps")
-    p.add_argument("--unlabelled", required=True, metavar="PATH", help="maps without labels")
     p.add_argument("--work", type=Path, default=Path("runs/release"), metavar="DIR", help="default runs/release")
     p.add_argument("--out", type=Path, default=Path("models/wafer"), metavar="DIR", help="default models/wafer")
-    p.add_argument("--jobs", type=int, default=2, metavar="N", help="teachers trained at once (default 2)")
     return p
 
 
@@ -62,30 +55,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _release(args: argparse.Namespace) -> None:
-    if args.jobs < 1:
-        raise UsageError(f"--jobs {args.jobs}; expected at least 1.")
+    run: Path = args.work / "wafer"
     args.work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    data = ["--data", args.data, *SPLIT]
-    teachers = [args.work / f"teacher-{k + 1}" for k in range(FOLDS)]
-    calls = [
-        [*data, *TEACHER, "--seed", str(k + 1), "--fold", f"{k + 1}/{FOLDS}", "--out", str(run)]
-        for k, run in enumerate(teachers)
-    ]
-    threads = max((os.cpu_count() or 1) // args.jobs, 1)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        jobs = [pool.submit(_fit, call, threads) for call in calls]
-        try:
-            for job in jobs:
-                job.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after a failure begin no other
-    student = args.work / "wafer"
-    taught = ["--teachers", *map(str, teachers), "--unlabelled", args.unlabelled, *STUDENT]
-    _fit([*data, "--seed", "0", "--out", str(student), *taught], os.cpu_count() or 1)
-    if not (student / "bundle").exists():
-        _call("edge.convert", ["--int8", str(student)], os.cpu_count() or 1)
-    publish(student, args.out)
+    if (run / "DONE").exists():
+        print(f"{run}: finished before", file=sys.stderr)
+    elif (run / "config.json").exists():
+        _call("training.fit", ["--resume", str(run)])
+    else:
+        _call("training.fit", ["--data", args.data, *RECIPE, "--out", str(run)])
+    if not (run / "bundle").exists():
+        _call("edge.convert", ["--int8", str(run)])
+    publish(run, args.out)
     print(f"{args.out}: the released model, made in {(time.monotonic() - began) / 60:.0f} minutes of this call")
 
 
@@ -115,22 +96,10 @@ def publish(run: Path, out: Path) -> None:
     partial.replace(out)
 
 
-def _fit(flags: list[str], threads: int) -> None:
-    """Run training.fit, or go on with the run where it was stopped, or leave it where it is finished."""
-    run = Path(flags[flags.index("--out") + 1])
-    if (run / "DONE").exists():
-        print(f"{run}: finished before", file=sys.stderr)
-    elif (run / "config.json").exists():
-        _call("training.fit", ["--resume", str(run)], threads)
-    else:
-        _call("training.fit", flags, threads)
-
-
-def _call(module: str, flags: list[str], threads: int) -> None:
+def _call(module: str, flags: list[str]) -> None:
     """Run one of our commands in a process of its own, so that each begins as a user's call does."""
     print(f"python -m {module} {' '.join(flags)}", file=sys.stderr)
-    limits = {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    code = subprocess.run([sys.executable, "-m", module, *flags], env=os.environ | limits).returncode
+    code = subprocess.run([sys.executable, "-m", module, *flags]).returncode
     if code == GateError.exit_code:
         raise GateError(
             "the released model does not pass the accuracy gate; see its .gate.txt beside the run's bundle."
