@@ -30,8 +30,8 @@ def split(stream: io.BufferedReader) -> Iterator[bytes]:
         yield from _texts(stream)
 
 
-def _arrays(stream: io.BufferedReader) -> Iterator[bytes]:
-    ahead = _Ahead(stream)
+def _arrays(stream: io.BufferedReader, begun: bytes = b"") -> Iterator[bytes]:
+    ahead = _Ahead(stream, begun)
     while ahead.fill(1):
         if not (ahead.fill(len(NPY_MAGIC)) and ahead.data.startswith(NPY_MAGIC)):
             yield ahead.take_to(NPY_MAGIC)
@@ -65,6 +65,12 @@ def _texts(stream: io.BufferedReader) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     while line := stream.readline(MAX_GRID_BYTES + 1):
+        before, magic, after = line.partition(NPY_MAGIC)
+        if magic:  # the stream was opened within an array
+            if lines or before.strip():
+                yield b"".join([*lines, before])
+            yield from _arrays(stream, magic + after)
+            return
         if line.strip():
             if size <= MAX_GRID_BYTES:  # one line too many is enough to be refused
                 lines.append(line)
@@ -79,9 +85,9 @@ def _texts(stream: io.BufferedReader) -> Iterator[bytes]:
 class _Ahead:
     """Bytes read from a stream and not yet used."""
 
-    def __init__(self, stream: io.BufferedReader) -> None:
+    def __init__(self, stream: io.BufferedReader, begun: bytes) -> None:
         self._stream = stream
-        self.data = bytearray()
+        self.data = bytearray(begun)
 
     def fill(self, size: int) -> bool:
         """Read until `size` bytes are at hand; say whether they are."""

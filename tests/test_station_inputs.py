@@ -204,6 +204,13 @@ def test_a_bad_text_in_a_stream_costs_only_itself() -> None:
         assert isinstance(found(middle)[0][1], str)
 
 
+@pytest.mark.parametrize("start", [b"\1\2\1", b"\xff" * 9 + b"\n\1", b"noise\n\nmore", b"\n"])
+def test_a_stream_of_arrays_that_is_opened_within_one_costs_only_that(start: bytes) -> None:
+    whole = [npy(grid) for grid in GRIDS]
+    for step in (1, 1000):
+        assert pieces(start + b"".join(whole), step)[-2:] == whole
+
+
 def test_an_npz_in_a_stream_is_one_piece() -> None:
     data = wafer_set(GRIDS)
     assert pieces(data, 100) == [data]
