@@ -44,7 +44,7 @@ class FitConfig:
     """
 
     data: str | None = None
-    builtin_per_class: int = 80
+    builtin_per_class: int = 60
     limit_per_class: int | None = None
     split: str = "group"
     split_seed: int | None = None
