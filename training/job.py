@@ -48,16 +48,14 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
     wafers = load_data(config)
     split = split_of(config, run, wafers)
-    kept = split.train if config.fold is None else _without_fold(config, split, wafers)
+    kept = split.train if config.fold is None else without_fold(config, split, wafers)
     training, validation, test = (wafers.select(part) for part in (kept, split.validation, split.test))
     training = fill_classes(training, config.synthetic, seed=config.seed)
     synthetic = len(training) - len(kept)
-    known = fingerprints(WaferSet.concatenate([training, validation]))
     target = None
     if config.teachers:
         check_teachers(config, split, wafers)
-        training, target = with_teachers(config, run, training)
-        known = np.union1d(known, known_to_teachers(config))
+        training, target = with_teachers(config, run, training, WaferSet.concatenate([validation, test]))
     weights = class_weights(config.class_weights, training.label if target is None else target.argmax(axis=1))
     run.write_json("class_weights.json", {CLASSES[c]: round(w, 4) for c, w in weights.items()})
     _say(f"{len(training)} maps for training, {len(validation)} for validation, {len(test)} for test; run {run.path}")
@@ -66,7 +64,9 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     start, note = starting_weights(config, WaferSet.concatenate([validation, test]))
     if note:
         _say(note)
-    known = np.union1d(known, known_to_start(start))
+    known = np.union1d(fingerprints(WaferSet.concatenate([training, validation])), known_to_start(start))
+    if config.teachers:
+        known = np.union1d(known, known_to_teachers(config))
     model, progress = train(
         config, run, training=training, target=target, validation=validation, start=start, strategy=strategy
     )
@@ -193,8 +193,8 @@ def data_facts(data: str | None, wafers: WaferSet) -> dict[str, Any]:
     return facts
 
 
-def _without_fold(config: FitConfig, split: Split, wafers: WaferSet) -> NDArray[np.int64]:
-    """Return the training part without the fold that the configuration leaves out; folds keep groups together."""
+def without_fold(config: FitConfig, split: Split, wafers: WaferSet) -> NDArray[np.int64]:
+    """Return the training part without the fold that the configuration leaves out; no group is in two folds."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     fold, folds = parse_fold(str(config.fold))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from training.config import FitConfig
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.overlap import fingerprints
+from wafer_tf.overlap import fingerprints, unrelated
 from wafer_tf.readers import read
 from wafer_tf.run_folder import RunFolder, mean_logits
 from wafer_tf.splits import Split
@@ -39,14 +39,20 @@ def check_teachers(config: FitConfig, split: Split, wafers: WaferSet) -> None:
             )
 
 
-def with_teachers(config: FitConfig, run: RunFolder, training: WaferSet) -> tuple[WaferSet, NDArray[np.float32]]:
+def with_teachers(
+    config: FitConfig, run: RunFolder, training: WaferSet, judged: WaferSet
+) -> tuple[WaferSet, NDArray[np.float32]]:
     """Return the training maps, unlabelled ones added, and (n, 9) what each is to be called, rows of sum 1.
 
-    The answers are kept in the run folder: a resumed run does not ask the teachers again.
+    Unlabelled maps that share a lot with a map of `judged`, or are near-copies of one, are left out. The answers are
+    kept in the run folder: a resumed run does not ask the teachers again.
     """
     labelled = len(training)
     if config.unlabelled is not None:
-        training = WaferSet.concatenate([training, _unlabelled(config.unlabelled)])
+        more = _unlabelled(config.unlabelled)
+        apart = unrelated(more, judged)
+        print(f"{len(apart)} of {len(more)} unlabelled maps share no lot with a map to be judged", file=sys.stderr)
+        training = WaferSet.concatenate([training, more.select(apart)])
     if not (run.path / "targets.npz").exists():
         answer = _answers(config.teachers, training)
         one_hot = np.eye(len(CLASSES), dtype=np.float32)[training.label[:labelled]]
@@ -62,11 +68,9 @@ def with_teachers(config: FitConfig, run: RunFolder, training: WaferSet) -> tupl
 
 
 def known_to_teachers(config: FitConfig) -> NDArray[np.uint64]:
-    """Return the fingerprints of all maps that the teachers or, unlabelled, this run learned from."""
+    """Return the fingerprints of all maps that the teachers learned from."""
     known = [RunFolder.open(Path(path)).read_array("seen.npz", "fingerprints") for path in config.teachers]
-    if config.unlabelled is not None:
-        known.append(fingerprints(_unlabelled(config.unlabelled)))
-    return np.unique(np.concatenate(known)) if known else np.zeros(0, np.uint64)
+    return np.unique(np.concatenate(known))
 
 
 def _unlabelled(path: str) -> WaferSet:
