@@ -6,11 +6,12 @@ READY := $(VENV)/.ready
 .PHONY: help setup fit app release test lint clean
 
 MAPS := ../shared/data/wm811k/wm811k_dev.npz
+UNLABELLED := ../shared/data/wm811k/wm811k_unlabelled.npz
 
 help:
 	@echo "make fit    set up, then train on the built-in maps (under 8 minutes of training on two cores)"
 	@echo "make app    set up, then open the web page with the model in models/wafer"
-	@echo "make release  set up, then train, quantize and gate models/wafer anew from MAPS (an hour or two)"
+	@echo "make release  set up, then train, quantize and gate models/ anew from MAPS and UNLABELLED (some hours)"
 	@echo "make test   set up, then run the tests"
 	@echo "make setup  make .venv with everything pinned"
 	@echo "make lint   ruff and mypy"
@@ -32,7 +33,7 @@ app: $(READY)
 	$(RUN) -m app
 
 release: $(READY)
-	$(RUN) -m training.release --data $(MAPS)
+	$(RUN) -m training.release --data $(MAPS) --unlabelled $(UNLABELLED)
 
 test: $(READY)
 	$(RUN) -m pytest

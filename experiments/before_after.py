@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments import commit
+
 ROOT = Path(__file__).parents[1]
 FINAL = ROOT / "models" / "wafer"
 CNN = ["--model", "baseline", "--width", "16"]
@@ -91,7 +93,7 @@ def main() -> None:
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
-    from training.release import RECIPE
+    from training.release import SPLIT
 
     args.runs.mkdir(parents=True, exist_ok=True)
     folder = {step: args.runs / f"step-{i}" for i, step in enumerate(STEPS)}
@@ -103,11 +105,11 @@ def main() -> None:
             if "PRETRAINED" in STEPS[name]:
                 first.result()
             flags = [str(pretrained) if flag == "PRETRAINED" else flag for flag in STEPS[name]]
-            return fit(["--data", args.data, *RECIPE, *flags], folder[name])
+            return fit(["--data", args.data, *SPLIT, "--seed", "0", *flags], folder[name])
 
         list(pool.map(step, STEPS))
     rows = [row(name, folder[name]) for name in STEPS] + [row("released model", args.final)]
-    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    args.out.write_text(json.dumps({"commit": commit(), "rows": rows}, indent=1) + "\n")
     draw(rows, ROOT / "docs" / "img" / "before_after.png")
     print("| step | validation | test macro-F1 [95 %] | " + " | ".join(rows[0]["recall"]) + " |")
     print("| --- " * (3 + len(rows[0]["recall"])) + "|")

@@ -47,6 +47,7 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
 
     from sklearn.model_selection import StratifiedGroupKFold
 
+    from experiments import commit
     from training.fit import config_of
     from training.job import fill_classes
     from training.runtime import prepare
@@ -76,7 +77,7 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
     return {
         "trial": name, "fold": fold, "flags": " ".join([*REFERENCE, *TRIALS[name]]), **scores,
         "parameters": model.count_params(), "seconds": round(sum(row["seconds"] for row in progress.history)),
-        "finished": time.strftime("%Y-%m-%d"),
+        "finished": time.strftime("%Y-%m-%d"), "commit": commit(),
     }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ def trial(start: str, per_class: int, seed: int, runs: Path) -> dict[str, Any]:
 
     quiet_tensorflow()
 
+    from experiments import commit
     from training.fit import config_of
     from training.runtime import prepare
     from training.train import train
@@ -53,7 +54,7 @@ def trial(start: str, per_class: int, seed: int, runs: Path) -> dict[str, Any]:
     called = predict_logits(progress.last_model(), test).argmax(1)
     return {
         "start": start, "per_class": per_class, "seed": seed, "macro_f1": round(macro_f1(test.label, called), 4),
-        "seconds": round(sum(row["seconds"] for row in progress.history)),
+        "seconds": round(sum(row["seconds"] for row in progress.history)), "commit": commit(),
     }  # fmt: skip
 
 

@@ -1,12 +1,16 @@
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from training import release
-from training.release import KEPT, MAX_BYTES, SUMS, main, publish
+from training.fit import config_of
+from training.release import KEPT, MAX_BYTES, RELEASED, SUMS, main, publish, trainings
 from wafer_tf.errors import ModelError
-from wafer_tf.models import RELEASED
+from wafer_tf.models import RELEASED as WAFER
+
+MODELS = WAFER.parent
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def test_a_run_that_lacks_a_file_or_is_too_large_leaves_the_last_release_alone(r
     publish(run, out)
     before = _sums(out)
     (run / "model.keras").write_bytes(bytes(MAX_BYTES))
-    with pytest.raises(ModelError, match=r"to release; expected at most 12,000,000"):
+    with pytest.raises(ModelError, match=r"to release; expected at most 10,000,000"):
         publish(run, out)
     (run / "model.keras").unlink()
     with pytest.raises(ModelError, match=r"model\.keras is missing"):
@@ -61,7 +65,7 @@ def test_a_step_that_fails_ends_the_release_with_its_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(tmp_path / "missing.npz")
-    code = main(["--data", missing, "--work", str(tmp_path / "work")])
+    code = main(["--data", missing, "--unlabelled", missing, "--work", str(tmp_path / "work")])
     assert code == 3
     assert "python -m training.fit ended with exit code 4" in capsys.readouterr().err
 
@@ -69,18 +73,33 @@ def test_a_step_that_fails_ends_the_release_with_its_command(
 def test_finished_steps_are_not_done_again(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "work").mkdir()
-    run.rename(tmp_path / "work" / "wafer")
+    work = tmp_path / "work"
+    for name in trainings(work, "more"):
+        shutil.copytree(run, work / name)
     monkeypatch.setattr(release, "_call", lambda *call: pytest.fail(f"called {call}"))
-    paths = ["--data", "maps", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    paths = ["--data", "maps", "--unlabelled", "more", "--work", str(work), "--out", str(tmp_path / "out")]
     assert main(paths) == 0
     assert "wafer: finished before" in capsys.readouterr().err
-    assert (tmp_path / "out" / SUMS).exists()
+    assert all((tmp_path / "out" / name / SUMS).exists() for name in RELEASED)
 
 
-def test_the_released_model_is_whole_small_and_holds_no_picture_of_real_maps() -> None:
-    sums = _sums(RELEASED)
-    for name, digest in sums.items():
-        assert hashlib.sha256((RELEASED / name).read_bytes()).hexdigest() == digest, name
-    assert sum((RELEASED / name).stat().st_size for name in sums) <= MAX_BYTES
+def test_the_steps_are_configurations_of_one_split_that_start_from_no_release(tmp_path: Path) -> None:
+    configs = {name: config_of(flags) for name, flags in trainings(tmp_path, "more").items()}
+    assert {(c.split_seed, c.shares, c.backbone_weights) for c in configs.values()} == {(0, (0.8, 0.1, 0.1), "none")}
+    teachers = configs["nano"].teachers
+    assert teachers == tuple(str(tmp_path / name) for name in configs if name != "nano")
+    assert sorted(str(c.fold) for c in configs.values() if c.fold) == [f"{k}/5" for k in range(1, 6)]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_released_model_is_whole_and_holds_no_picture_of_real_maps(name: str) -> None:
+    sums = _sums(MODELS / name)
+    for file, digest in sums.items():
+        assert hashlib.sha256((MODELS / name / file).read_bytes()).hexdigest() == digest, file
     assert not {"figures/errors.png", "figures/explain.png"} & set(sums)
+
+
+def test_the_released_models_are_small() -> None:
+    sizes = {path: path.stat().st_size for path in MODELS.rglob("*") if path.is_file()}
+    assert sum(sizes.values()) <= 12_000_000
+    assert (MODELS / "nano" / "bundle" / "model_int8.tflite").stat().st_size <= 150_000
