@@ -34,11 +34,13 @@ class Answer:
         prob: (9,) calibrated probabilities of the float model.
         prob_int8: (9,) of the station's int8 model; None where there is no bundle.
         embedding: (d,) float32, the float model's pooled features.
+        learned: whether the map, or a turned or mirrored copy, was in the run's training or validation part.
     """
 
     prob: NDArray[np.float64]
     prob_int8: NDArray[np.float64] | None
     embedding: NDArray[np.float32]
+    learned: bool = False
 
     @property
     def call(self) -> int:

@@ -26,12 +26,13 @@ KEPT = "Nothing uploaded is kept: it stays in the memory of the server until you
 
 def show(engine: "Engine", reference: "Reference") -> None:
     """Take files, judge their maps, and show one map, or a table of many."""
-    st.file_uploader("Your wafer maps", accept_multiple_files=True, key="files", on_change=_take, help=HELP)
+    st.file_uploader("Your wafer maps", accept_multiple_files=True, key=_uploader(), on_change=_take, help=HELP)
     items: list[Wafer | Rejected] = st.session_state.get("maps", [])
     if not items:
         st.html(parts.caption(f"{HELP} {KEPT}"))
         st.button("Try it with the samples", on_click=_take_samples)
         return
+    st.button("Remove all", on_click=_remove)
     judged = _judge(engine, items)
     rejected = [item for item in items if isinstance(item, Rejected)]
     if rejected:
@@ -53,10 +54,8 @@ def _many(engine: "Engine", reference: "Reference", judged: list[Judged]) -> Non
         columns(shown), hide_index=True, on_select="rerun", selection_mode="single-row", key=key, height=280,
         column_config=_LOOKS,
     )  # fmt: skip
-    with st.container(horizontal=True):
-        words = f"Download {len(shown):,} rows as CSV"
-        st.download_button(words, to_csv(shown), "wafers.csv", "text/csv", on_click="ignore")
-        st.button("Remove all", on_click=_remove)
+    words = f"Download the table as CSV ({len(shown):,})"
+    st.download_button(words, to_csv(shown), "wafers.csv", "text/csv", on_click="ignore")
     picked = event.selection.rows
     place = picked[0] if picked and picked[0] < len(chosen) else 0
     wafer = judged[chosen[place]][0] if chosen else None
@@ -83,8 +82,10 @@ def _counts(rows: list[Row]) -> str:
     said.append(f"{sum(row.may_escape is True for row in judged):,} may be escapes")
     if any(row.call_int8 for row in judged):
         said.append(f"{sum(row.call == row.call_int8 for row in judged):,} with the same call of the int8 model")
-    if labelled := [row for row in judged if row.label]:
+    if labelled := [row for row in judged if row.label and not row.learned]:
         said.append(f"{sum(row.call == row.label for row in labelled):,} of {len(labelled):,} labels met")
+    if learned := sum(row.learned is True for row in judged):
+        said.append(f"{learned:,} not counted there: in the model's training or validation part")
     return ", ".join(said) + "."
 
 
@@ -101,8 +102,13 @@ def _judge(engine: "Engine", items: list[Wafer | Rejected]) -> list[Judged]:
     return judged
 
 
+def _uploader() -> str:
+    """Key of the file uploader: one that has been emptied is another one, because none gives its files back."""
+    return f"files {st.session_state.setdefault('emptied', 0)}"
+
+
 def _take() -> None:
-    _put(read_uploads((file.name, file.getvalue()) for file in st.session_state["files"]))
+    _put(read_uploads((file.name, file.getvalue()) for file in st.session_state[_uploader()]))
 
 
 def _take_samples() -> None:
@@ -110,6 +116,7 @@ def _take_samples() -> None:
 
 
 def _remove() -> None:
+    st.session_state["emptied"] += 1
     _put([])
 
 
@@ -132,5 +139,6 @@ _LOOKS = {
     "cols": st.column_config.NumberColumn("Columns"),
     "dies": st.column_config.NumberColumn("Dies"),
     "failing": st.column_config.NumberColumn("Failing"),
+    "learned": st.column_config.CheckboxColumn("In training"),
     "reason": st.column_config.TextColumn("Not judged because"),
 }

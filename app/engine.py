@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.answers import Answer
+from wafer_tf.dies import UNLABELLED
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.explain import DEFAULT_METHOD, Explainer, HeatMaps
+from wafer_tf.overlap import fingerprints
 from wafer_tf.run_folder import RunFolder
 from wafer_tf.waferset import WaferSet
 
@@ -46,6 +48,7 @@ class Engine:
         quiet_tensorflow()
         self.run = RunFolder.open(run)
         self._model, self._decision = self.run.model(), self.run.decision()
+        self._seen = self.run.seen()
         self.size: int = self._model.input_shape[1]
         self._predict = _compiled(self._model)
         self._station = None if bundle is None else _station(bundle)
@@ -82,7 +85,8 @@ class Engine:
             inputs = np.stack([to_float(encode(grid, self.size)) for grid in part])
             embedding, logits = self._predict(inputs)
             prob = self._decision.probabilities(logits)
-            found += [Answer(prob[i], self._int8(grid), embedding[i]) for i, grid in enumerate(part)]
+            learned = np.isin(fingerprints(WaferSet.from_maps(part, label=[UNLABELLED] * len(part))), self._seen)
+            found += [Answer(prob[i], self._int8(grid), embedding[i], bool(learned[i])) for i, grid in enumerate(part)]
             if progress is not None:
                 progress(len(found) / len(grids))
         return found

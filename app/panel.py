@@ -46,6 +46,7 @@ def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad:
     right.html(
         parts.call_line(answer, about=about)
         + parts.doubt(answer)
+        + parts.learned(answer)
         + parts.bars(answer)
         + parts.agreement(answer)
         + parts.story(sentence(facts))

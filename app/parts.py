@@ -80,6 +80,12 @@ def matches(found: Sequence[Match]) -> str:
     return f'<div class="matches">{"".join(pieces)}</div>'
 
 
+def learned(answer: Answer) -> str:
+    """Return a remark where the run has seen the map: its call is then no evidence of how good the model is."""
+    words = "This map, or a turned copy of it, was in the model's training or validation part: its call proves nothing."
+    return caption(words) if answer.learned else ""
+
+
 def rejections(rejected: Sequence[Rejected], *, most: int = 20) -> str:
     """Return the list of files and maps that were not judged, each with its reason."""
     items = "".join(f"<li><b>{escape(item.name)}</b>: {escape(item.reason)}</li>" for item in rejected[:most])

@@ -18,6 +18,7 @@ FIGURES = {
     "confusion": "What each true class is called",
     "reliability": "Whether a probability means what it says",
     "roc_and_precision_recall": "Every class at every threshold",
+    "operating": "Escapes against false alarms, and the thresholds to choose from",
     "errors": "The most confident errors",
     "explain": "What the model looked at",
     "training": "How training went",
@@ -38,7 +39,9 @@ def show(engine: "Engine", reference: "Reference") -> None:
     left, right = st.columns(2)
     for i, picture in enumerate(_figures(path / "figures")):
         caption = FIGURES.get(picture.stem, picture.stem)
-        (left, right)[i % 2].image(str(picture), caption=caption, alt=caption)
+        with (left, right)[i % 2]:
+            st.html(parts.caption(caption))  # st.image writes its captions too faint to read
+            st.image(str(picture), alt=caption)
     with st.expander("The whole report"):
         st.code(text, language=None)
     with st.expander("Model card"):

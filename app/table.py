@@ -29,6 +29,7 @@ class Row:
         call_int8, prob_int8: the same of the station's model.
         label: what the file says it is.
         rows, cols, dies, failing: of the map.
+        learned: whether the map or a turned copy was in the training or validation part: its call proves nothing.
         reason: why it was not judged; "" where it was.
     """
 
@@ -45,10 +46,12 @@ class Row:
     cols: int | None = None
     dies: int | None = None
     failing: int | None = None
+    learned: bool | None = None
     reason: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+_TEXTS = ("call", "runner_up", "call_int8", "label")
 
 
 def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
@@ -70,6 +73,7 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
         cols=wafer.grid.shape[1],
         dies=int((wafer.grid != Die.ABSENT).sum()),
         failing=int((wafer.grid == Die.FAIL).sum()),
+        learned=answer.learned,
     )
 
 
@@ -103,8 +107,13 @@ def narrowed(
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[object]]:
-    """Return the table column by column; one in which nothing stands is left out."""
+    """Return the table column by column; one in which nothing stands is left out.
+
+    Where a text is missing "" stands: the table would write None, which reads like a call.
+    """
     found = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    for name in _TEXTS:
+        found[name] = ["" if value is None else value for value in found[name]]
     return {name: values for name, values in found.items() if any(value not in (None, "") for value in values)}
 
 

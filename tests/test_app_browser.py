@@ -218,7 +218,7 @@ def look_at_own_maps(visit: Visit, folder: Path) -> None:
     page.get_by_label("Name contains").fill("L7/")
     page.get_by_label("Name contains").press("Enter")
     with page.expect_download() as started:
-        page.get_by_role("button", name="Download 2 rows as CSV").click()
+        page.get_by_role("button", name="Download the table as CSV (2)").click()
     started.value.save_as(folder / "wafers.csv")
     rows = list(csv.DictReader(io.StringIO((folder / "wafers.csv").read_text(encoding="utf-8"))))
     assert [row["wafer"] for row in rows] == ["L7/1", "L7/2"]

@@ -13,8 +13,11 @@ from streamlit.testing.v1 import AppTest
 from app.__main__ import main
 from app.wafer import round_wafer
 from tests.station import npy, wafer_set
+from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.splits import Split
 
 PAGE = Path(__file__).parents[1] / "app" / "page.py"
 Start = Callable[..., AppTest]
@@ -57,7 +60,7 @@ def view(page: AppTest, name: str) -> AppTest:
 
 def upload(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
     view(page, "Your maps")
-    page.file_uploader(key="files").set_value([(name, data, "application/octet-stream") for name, data in files]).run()
+    page.file_uploader[0].set_value([(name, data, "application/octet-stream") for name, data in files]).run()
     assert not page.exception
     return page
 
@@ -156,6 +159,30 @@ def test_the_samples_fill_the_table_and_can_be_removed(page: AppTest) -> None:
     next(button for button in page.button if button.label == "Remove all").click().run()
     assert not page.exception
     assert "Nothing uploaded is kept" in html(page)
+
+
+def test_removed_files_do_not_come_back_with_the_next_upload(page: AppTest) -> None:
+    upload(page, ("a.npy", npy(round_wafer(20))), ("b.npy", npy(round_wafer(30))))
+    assert len(page.dataframe[0].value) == 2
+    next(button for button in page.button if button.label == "Remove all").click().run()
+    assert page.file_uploader[0].value == []
+    upload(page, ("bad.csv", b"not a grid"))
+    assert "1 was not judged" in html(page)
+    next(button for button in page.button if button.label == "Remove all").click().run()
+    assert "Nothing uploaded is kept" in html(page)
+
+
+def test_a_map_the_run_was_trained_on_is_said_to_prove_nothing(page: AppTest, small_run: Path) -> None:
+    run = RunFolder.open(small_run)
+    wafers = load_data(load_config(run))
+    split = Split.load(small_run / "split.npz", wafers)
+    learned, other = wafers.map(int(split.train[0])), wafers.map(int(split.test[0]))
+    upload(page, ("turned.npy", npy(np.rot90(learned).copy())))
+    assert "its call proves nothing" in html(page)
+    upload(page, ("other.npy", npy(other)))
+    assert "its call proves nothing" not in html(page)
+    upload(page, ("set.npz", wafer_set([learned, other], label=np.array(["none", "none"]))))
+    assert "of 1 labels met, 1 not counted there" in html(page)
 
 
 # === Drawing and report ===

@@ -1,6 +1,7 @@
 """training.explain as a user calls it, and the sheets it draws."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 
 from training.explain import main
 from training.explanations import LINES_PER_SHEET, Explained, draw_sheets, pick
+from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.explain import HeatMaps
 from wafer_tf.figures.explain import FAIL_HEAT, PASS_HEAT, heat_image
 from wafer_tf.narrative import call_facts
 from wafer_tf.readers import write_parquet
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.splits import Split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 
@@ -80,6 +84,19 @@ def test_single_maps_are_explained_in_a_sentence_on_stdout(
         assert heat["shapes"].tolist() == [list(grid.shape)] * 2 and heat["method"] == "gradcam"
         assert heat["label"].tolist() == [UNLABELLED] * 2
     assert is_png(out / "maps.png")
+
+
+def test_maps_explained_one_after_another_do_not_get_in_each_others_way(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wafers = load_data(load_config(RunFolder.open(small_run)))
+    split = Split.load(small_run / "split.npz", wafers)
+    shutil.copytree(small_run, tmp_path / "run")
+    for name, part, learned in (("maps", split.train, True), ("maps-2", split.test, False)):
+        np.save(tmp_path / f"{name}.npy", wafers.map(int(part[0])))
+        assert main([str(tmp_path / "run"), str(tmp_path / f"{name}.npy"), "--method", "gradcam"]) == 0
+        assert is_png(tmp_path / "run" / "explanations" / name / "maps.png")
+        assert ("1 of the 1 maps shown" in capsys.readouterr().err) == learned
 
 
 def test_all_explains_every_map_and_shows_a_few(small_run: Path, tmp_path: Path) -> None:

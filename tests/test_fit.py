@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,15 +14,20 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import SMALL_RUN
+from training import train as trainer
 from training.config import FitConfig, class_weights
-from training.fit import main
+from training.fit import config_of, main
 from training.job import fill_classes
 from training.progress import MacroF1, Progress
+from training.runtime import prepare
 from wafer_tf.decision import macro_f1
+from wafer_tf.dies import NONE
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.models import ModelConfig
 from wafer_tf.run_folder import RunFolder
 from wafer_tf.synthesis import synthesize
+from wafer_tf.synthesis.clean import MAX_RATE, clean_wafers
+from wafer_tf.waferset import WaferSet
 
 EXPECTED = {
     "DONE", "config.json", "split.npz", "class_weights.json", "history.csv", "model.keras", "decision.json",
@@ -242,6 +248,40 @@ def test_rare_classes_are_filled_with_synthetic_maps_on_the_users_die_grids() ->
     assert filled.class_counts().tolist() == [12, 10, 10, 10, 10, 10, 10, 10, 10]
     masks = {(training.map(i) != 0).tobytes() for i in range(len(training))}
     assert all((filled.map(i) != 0).tobytes() in masks for i in range(len(filled)))
+
+
+def test_clean_wafers_are_none_maps_with_few_failing_dies_on_the_users_die_grids() -> None:
+    training = synthesize({"Scratch": 12, "Donut": 3}, seed=0).wafers
+    clean = clean_wafers(training, 60, seed=4)
+    assert (clean.label == NONE).all()
+    masks = {(training.map(i) != 0).tobytes() for i in range(len(training))}
+    assert all((clean.map(i) != 0).tobytes() in masks for i in range(len(clean)))
+    failing = np.array([(clean.map(i) == 2).sum() / (clean.map(i) != 0).sum() for i in range(len(clean))])
+    assert failing.max() < 2 * MAX_RATE
+    assert 0.1 < (failing == 0).mean() < 0.5  # a rate of one die may leave none as well
+    assert np.array_equal(clean.flat, clean_wafers(training, 60, seed=4).flat)
+
+
+def test_a_run_learns_clean_wafers_as_none_whatever_its_teachers_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def stop(training: WaferSet, *_: Any, target: Any, **__: Any) -> None:
+        seen.update(training=training, target=target)
+        raise InterruptedError
+
+    monkeypatch.setattr(trainer, "training_batches", stop)
+    training = synthesize({"Center": 12, "none": 8}, seed=0).wafers
+    config = config_of([*SMALL_RUN, "--clean-wafers", "0.25"])
+    answers = np.full((20, 9), 1 / 9, np.float32)
+    run, strategy = RunFolder.create(tmp_path / "run"), prepare(seed=0, precision="float32", require_gpu=False)
+    with pytest.raises(InterruptedError):
+        trainer.train(config, run, training=training, validation=training, target=answers, strategy=strategy)
+    assert len(seen["training"]) == len(seen["target"]) == 25
+    assert (seen["target"][:20] == answers).all()
+    assert seen["target"][20:].argmax(axis=1).tolist() == [NONE] * 5
+    assert (seen["target"][20:].max(axis=1) == 1).all()
 
 
 def test_mixed_precision_and_two_devices_train_one_step_with_float32_logits(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ class FitConfig:
         shares: of training, validation and test maps, each above 0, together 1.
         fold: "K/N": the K-th (1..N) of N group folds of the training part is left out of it; None for all of it.
         synthetic: every class with fewer training maps than this is filled up to it with synthetic maps.
+        clean_wafers: further `none` maps with few failing dies or none, as a share of the training maps, 0..1; see
+            `synthesis.clean`.
         teachers: finished runs whose answers, averaged over the eight symmetries, are part of what is learned.
         unlabelled: path of maps without labels, learned with the teachers' answers; None for none.
         teacher_weight: share of the teachers' answer in what a labelled map is to be called, 0..1.
@@ -56,6 +58,7 @@ class FitConfig:
     backbone_weights: str = "auto"
     freeze_epochs: int = 0
     synthetic: int = 0
+    clean_wafers: float = 0.05
     teachers: tuple[str, ...] = ()
     unlabelled: str | None = None
     teacher_weight: float = 0.5
@@ -92,6 +95,8 @@ class FitConfig:
             parse_fold(self.fold)
         if self.unlabelled is not None and not self.teachers:
             raise UsageError("unlabelled maps need teachers, finished runs to say what they show: --teachers RUN ...")
+        if not 0 <= self.clean_wafers <= 1:
+            raise UsageError(f"clean wafers {self.clean_wafers}; expected a share from 0 to 1.")
         if not 0 <= self.teacher_weight <= 1:
             raise UsageError(f"teacher weight {self.teacher_weight}; expected 0 to 1.")
         for name in ("turn_prob", "stretch_prob", "die_noise"):

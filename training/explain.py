@@ -76,10 +76,11 @@ def explain(args: argparse.Namespace) -> None:
 
     from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
     from wafer_tf.explain import DEFAULT_METHOD, Explainer
+    from wafer_tf.overlap import fingerprints
     from wafer_tf.run_folder import RunFolder, predict_logits
 
     run = RunFolder.open(args.run)
-    target = args.out or args.run / "explanations" / _name(args)
+    target = args.out or _free(args.run / "explanations", _name(args), numbered=bool(args.maps))
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target}: is a file; expected a folder for the sheets (--out).")
     if (target / "heat.npz").exists() and not args.overwrite:
@@ -103,6 +104,13 @@ def explain(args: argparse.Namespace) -> None:
         explainer, wafers.select(explained_maps), prob[explained_maps], names=[names[i] for i in explained_maps],
         progress=True,
     )  # fmt: skip
+    learned = int(np.isin(fingerprints(wafers.select(shown)), run.seen()).sum())
+    if learned:
+        print(
+            f"{learned} of the {len(shown)} maps shown, or copies of them, were in the run's training or validation "
+            "part: their calls prove nothing",
+            file=sys.stderr,
+        )
     target.mkdir(parents=True, exist_ok=True)
     for name, rows_of_sheet in sheets.items():
         placed = [(heading, np.searchsorted(explained_maps, chosen)) for heading, chosen in rows_of_sheet]
@@ -115,6 +123,14 @@ def explain(args: argparse.Namespace) -> None:
 
         for name, facts in zip(explained.names, explained.facts, strict=True):
             print(f"{name}: {sentence(facts)}")
+
+
+def _free(folder: Path, name: str, *, numbered: bool) -> Path:
+    """Return where to write; explanations of single MAPs, made again and again, are numbered."""
+    number, path = 1, folder / name
+    while numbered and (path / "heat.npz").exists():
+        number, path = number + 1, folder / f"{name}-{number + 1}"
+    return path
 
 
 def _name(args: argparse.Namespace) -> str:

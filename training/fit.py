@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     data.add_argument("--fold", metavar="K/N", help="leave the K-th of N group folds out of the training part")
     flag(data, "--synthetic", d.synthetic, "fill classes with fewer than N training maps up to N", metavar="N")
+    flag(data, "--clean-wafers", d.clean_wafers, "add none maps with hardly a failing die, so many", metavar="SHARE")
     flag(data, "--builtin-per-class", d.builtin_per_class, "maps of each class in the built-in set", metavar="N")
     data.add_argument("--limit-per-class", type=int, metavar="N", help="use at most N labelled maps of each class")
 

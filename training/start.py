@@ -43,10 +43,7 @@ def starting_weights(config: FitConfig, judged: WaferSet) -> tuple[str, str]:
 
 def known_to_start(source: str) -> NDArray[np.uint64]:
     """Return the fingerprints of the maps that weights of this source rest on, none where they are not kept."""
-    path = RELEASED if source == "wafer" else Path(source)
-    if not (path / "seen.npz").is_file():
-        return np.zeros(0, np.uint64)
-    return np.asarray(RunFolder.open(path).read_array("seen.npz", "fingerprints"), np.uint64)
+    return RunFolder(RELEASED if source == "wafer" else Path(source)).seen()
 
 
 def _released_model() -> ModelConfig | None:

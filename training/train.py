@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
+from wafer_tf.dies import CLASSES
 from wafer_tf.models import build_model, load_backbone_weights
 from wafer_tf.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from wafer_tf.run_folder import RunFolder
+from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
 
 
@@ -33,7 +35,7 @@ def train(
     Args:
         config: of the run.
         run: its folder.
-        training: maps to train on.
+        training: maps to train on; `config.clean_wafers` come on top.
         validation: labelled maps to choose the epoch by.
         strategy: of tf.distribute.
         start: where the weights come from, see `models.load_backbone_weights`.
@@ -44,6 +46,11 @@ def train(
         The model with the best epoch's weights, and the run's progress (history and best epoch).
     """
     weights = class_weights(config.class_weights, training.label if target is None else target.argmax(axis=1))
+    if count := round(config.clean_wafers * len(training)):
+        clean = clean_wafers(training, count, seed=config.seed)
+        if target is not None:
+            target = np.concatenate([target, np.eye(len(CLASSES), dtype=np.float32)[clean.label]])
+        training = WaferSet.concatenate([training, clean])
     progress = Progress(run, patience=config.patience)
     first = len(progress.history)
     with strategy.scope():

@@ -132,6 +132,12 @@ class RunFolder:
         except UNREADABLE as error:
             raise ModelError(f"run folder {self.path}: {name} holds no whole array {key} ({error}).") from error
 
+    def seen(self) -> NDArray[np.uint64]:
+        """Return the fingerprints of seen.npz, none where the folder has no such file."""
+        if not (self.path / "seen.npz").is_file():
+            return np.zeros(0, np.uint64)
+        return np.asarray(self.read_array("seen.npz", "fingerprints"), np.uint64)
+
     def decision(self) -> Decision:
         """Return the class bias and temperature fitted on validation."""
         data = self.read_json("decision.json")
