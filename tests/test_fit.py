@@ -250,12 +250,13 @@ def test_rare_classes_are_filled_with_synthetic_maps_on_the_users_die_grids() ->
     assert all((filled.map(i) != 0).tobytes() in masks for i in range(len(filled)))
 
 
-def test_clean_wafers_are_none_maps_with_few_failing_dies_on_the_users_die_grids() -> None:
+def test_clean_wafers_are_none_maps_with_few_failing_dies_on_grids_of_many_sizes() -> None:
     training = synthesize({"Scratch": 12, "Donut": 3}, seed=0).wafers
     clean = clean_wafers(training, 60, seed=4)
     assert (clean.label == NONE).all()
-    masks = {(training.map(i) != 0).tobytes() for i in range(len(training))}
-    assert all((clean.map(i) != 0).tobytes() in masks for i in range(len(clean)))
+    ratio = clean.shapes.max(axis=1) / training.shapes.max()
+    assert ratio.max() < 2.1
+    assert len(np.unique(clean.shapes, axis=0)) > 30
     failing = np.array([(clean.map(i) == 2).sum() / (clean.map(i) != 0).sum() for i in range(len(clean))])
     assert failing.max() < 2 * MAX_RATE
     assert 0.1 < (failing == 0).mean() < 0.5  # a rate of one die may leave none as well
