@@ -82,10 +82,11 @@ def _counts(rows: list[Row]) -> str:
     said.append(f"{sum(row.may_escape is True for row in judged):,} may be escapes")
     if any(row.call_int8 for row in judged):
         said.append(f"{sum(row.call == row.call_int8 for row in judged):,} with the same call of the int8 model")
-    if labelled := [row for row in judged if row.label and not row.learned]:
-        said.append(f"{sum(row.call == row.label for row in labelled):,} of {len(labelled):,} labels met")
-    if learned := sum(row.learned is True for row in judged):
-        said.append(f"{learned:,} not counted there: in the model's training or validation part")
+    if labelled := [row for row in judged if row.label]:
+        fresh = [row for row in labelled if not row.learned]
+        said.append(f"{sum(row.call == row.label for row in fresh):,} of {len(fresh):,} labels met")
+        if learned := len(labelled) - len(fresh):
+            said.append(f"{learned:,} not counted there: in the model's training or validation part")
     return ", ".join(said) + "."
 
 
