@@ -72,11 +72,6 @@ def explain(args: argparse.Namespace) -> None:
     from training.runtime import quiet_tensorflow
 
     quiet_tensorflow()
-    import numpy as np
-
-    from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
-    from wafer_tf.explain import DEFAULT_METHOD, Explainer
-    from wafer_tf.overlap import fingerprints
     from wafer_tf.run_folder import RunFolder, predict_logits
 
     run = RunFolder.open(args.run)
@@ -85,9 +80,16 @@ def explain(args: argparse.Namespace) -> None:
         raise UsageError(f"{target}: is a file; expected a folder for the sheets (--out).")
     if (target / "heat.npz").exists() and not args.overwrite:
         raise UsageError(f"{target}: holds an earlier explanation; add --overwrite or choose another --out.")
+    wafers = _wafers(args, run)  # bad maps are refused before what takes long is loaded
+
+    import numpy as np
+
+    from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
+    from wafer_tf.explain import DEFAULT_METHOD, Explainer
+    from wafer_tf.overlap import fingerprints
+
     decision, model = run.decision(), run.model()
     explainer = Explainer(model, method=args.method or DEFAULT_METHOD, layer=args.layer)
-    wafers = _wafers(args, run)
     prob = decision.probabilities(predict_logits(model, wafers))
     if args.maps:
         names = [str(path) for path in args.maps]
