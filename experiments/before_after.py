@@ -21,7 +21,7 @@ from experiments import commit
 
 ROOT = Path(__file__).parents[1]
 FINAL = ROOT / "models" / "wafer"
-CNN = ["--model", "baseline", "--width", "16"]
+CNN = ["--model", "baseline", "--width", "16", "--clean-wafers", "0"]
 BARE = ["--no-symmetries", "--turn-prob", "0", "--stretch-prob", "0", "--die-noise", "0"]
 SYNTHETIC = ["--synthetic", "400"]
 PRETRAINING = ["--builtin-per-class", "1500", "--epochs", "6", "--patience", "6", "--seed", "0"]

@@ -22,7 +22,8 @@ from experiments.before_after import CNN, ROOT, fit
 from experiments.forest import forest_logits
 from training.release import SPLIT
 
-PUBLISHED = ["--width", "64", "--stem", "imagenet", "--turn-prob", "0", "--stretch-prob", "0", "--die-noise", "0"]
+PUBLISHED = ["--width", "64", "--stem", "imagenet", "--turn-prob", "0", "--stretch-prob", "0", "--die-noise", "0",
+             "--clean-wafers", "0"]  # fmt: skip
 TRAINED = {
     "baseline CNN, our augmentation": [*CNN, "--backbone-weights", "none"],
     "plain ResNet18, balanced weights": [
