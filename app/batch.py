@@ -79,7 +79,7 @@ def _filters(rows: list[Row]) -> list[int]:
 def _counts(rows: list[Row]) -> str:
     judged = [row for row in rows if row.call is not None]
     said = [f"{len(judged):,} wafers", f"{sum(row.call != CLASSES[-1] for row in judged):,} called a defect"]
-    said.append(f"{sum(row.may_escape is True for row in judged):,} may be escapes")
+    said.append(f"possible escapes: {sum(row.may_escape is True for row in judged):,}")
     if any(row.call_int8 for row in judged):
         said.append(f"{sum(row.call == row.call_int8 for row in judged):,} with the same call of the int8 model")
     if labelled := [row for row in judged if row.label]:

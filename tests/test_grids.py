@@ -140,8 +140,8 @@ def test_a_changed_cell_is_never_read_as_another_map(grid: NDArray[np.uint8], at
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (text(GRID).decode().encode("utf-16"), "UTF-16 text or no text; expected a grid of numbers in UTF-8"),
-        (text(GRID).decode().encode("utf-16-le"), "UTF-16 text or no text"),
+        (text(GRID).decode().encode("utf-16"), "neither npy, npz nor UTF-8 text"),
+        (text(GRID).decode().encode("utf-16-le"), "neither npy, npz nor UTF-8 text"),
         (b"\xff\xfe\x00", "UTF-16"),
         (b"0,1\xff,2\n" * 3, "not a text file .invalid start byte at byte 3"),
         (text(GRID) + b"\n" + text(GRID), "a blank line after row 2; expected one grid per file"),

@@ -113,7 +113,7 @@ def test_a_wafer_set_that_does_not_fit_together_is_refused(
         (npz(a=np.ones((400, 400))), "400 x 400 cells"),
         (b"PK\x03\x04", "damaged npz archive"),
         (npz(a=GRIDS[0])[:-30], "damaged npz archive"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(40), "no text"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(40), "nor UTF-8 text"),
     ],
 )
 def test_what_is_no_map_is_an_error_with_a_reason(data: bytes, says: str) -> None:

@@ -94,7 +94,10 @@ def text_grid(data: bytes, name: str) -> NDArray[np.uint8]:
     if len(data) > MAX_BYTES:
         raise InputError(f"{name}: over {MAX_BYTES} bytes; expected a grid of at most {MAX_SIDE} x {MAX_SIDE} cells.")
     if data.startswith(_UTF16) or b"\0" in data:
-        raise InputError(f"{name}: UTF-16 text or no text; expected a grid of numbers in UTF-8. Save it as plain CSV.")
+        raise InputError(
+            f"{name}: neither npy, npz nor UTF-8 text (damaged, or UTF-16?); expected a grid of numbers. Save it anew, "
+            "text as plain CSV in UTF-8."
+        )
     data = data.removeprefix(_UTF8_MARK)
     grid = _regular(data)
     return check_map(_any(data, name) if grid is None else grid, name)
