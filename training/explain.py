@@ -86,7 +86,7 @@ def explain(args: argparse.Namespace) -> None:
 
     from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
     from wafer_tf.explain import DEFAULT_METHOD, Explainer
-    from wafer_tf.overlap import fingerprints
+    from wafer_tf.overlap import count_known
 
     decision, model = run.decision(), run.model()
     explainer = Explainer(model, method=args.method or DEFAULT_METHOD, layer=args.layer)
@@ -106,8 +106,7 @@ def explain(args: argparse.Namespace) -> None:
         explainer, wafers.select(explained_maps), prob[explained_maps], names=[names[i] for i in explained_maps],
         progress=True,
     )  # fmt: skip
-    learned = int(np.isin(fingerprints(wafers.select(shown)), run.seen()).sum())
-    if learned:
+    if learned := count_known(wafers.select(shown), run.seen()):
         print(
             f"{learned} of the {len(shown)} maps shown, or copies of them, were in the run's training or validation "
             "part: their calls prove nothing",
