@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import signal
@@ -73,6 +74,22 @@ def test_a_run_killed_after_its_first_epoch_resumes_to_the_same_model(small_run:
         np.testing.assert_array_equal(a, b)
     for name in ("split.npz", "decision.json"):
         assert (run / name).read_bytes() == (small_run / name).read_bytes()
+
+
+def test_a_full_disk_ends_a_run_with_the_command_that_goes_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(config: FitConfig, run: RunFolder) -> None:
+        (run.path / "split.npz").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("training.job.execute", fill)
+    run = tmp_path / "run"
+    assert main([*SMALL_RUN, "--out", str(run)]) == 4
+    said = capsys.readouterr().err
+    assert f"go on with: python -m training.fit --resume {run}" in said
+    assert "error: No space left on device" in said
+    assert (run / "config.json").exists()
 
 
 def test_a_finished_run_is_not_run_again(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ def _execute(config: "FitConfig", run: "RunFolder") -> None:
     try:
         with run.locked():
             execute(config, run)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # an OSError of a full disk may name no file
         if (run.path / "split.npz").exists():
             print(f"stopped; go on with: python -m training.fit --resume {run.path}", file=sys.stderr)
         raise
