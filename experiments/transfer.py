@@ -90,18 +90,22 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
+    p.add_argument("--only", choices=STARTS, help="train from this start alone, and draw nothing")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
     done = {(r["start"], r["per_class"], r["seed"]) for r in results}
-    wanted = [(s, n, seed) for seed in SEEDS for n in PER_CLASS for s in STARTS if (s, n, seed) not in done]
+    starts = [args.only] if args.only else list(STARTS)
+    wanted = [(s, n, seed) for s in starts for seed in SEEDS for n in PER_CLASS if (s, n, seed) not in done]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, max_tasks_per_child=1) as pool:
         for job in [pool.submit(trial, *case, args.runs) for case in wanted]:
             results.append(job.result())
             print(json.dumps(results[-1]), flush=True)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
+    if args.only:
+        return
     draw(results, ROOT / "docs" / "img" / "transfer.png")
     print("| maps per class | " + " | ".join(STARTS.values()) + " |")
     print("| --- " * (1 + len(STARTS)) + "|")

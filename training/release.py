@@ -69,7 +69,8 @@ def trainings(work: Path, unlabelled: str) -> dict[str, list[str]]:
     left_out = {name: f"{k}/{TEACHERS}" for k, name in enumerate(teachers, 1)}
     return {
         **{
-            name: [*afresh, "--model", "baseline", "--width", "16", "--fold", fold, "--seed", fold[0]]
+            name: [*afresh, "--model", "baseline", "--width", "16", "--fold", fold, "--seed", fold[0],
+                   "--clean-wafers", "0"]
             for name, fold in left_out.items()
         },
         "wafer": [*afresh, "--seed", "0"],
