@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments import commit
+from experiments.compare import row, table
 
 ROOT = Path(__file__).parents[1]
 FINAL = ROOT / "models" / "wafer"
@@ -42,21 +43,6 @@ def fit(flags: list[str], run: Path) -> Path:
             whole = [sys.executable, "-m", "training.fit", *call]
             subprocess.run(whole, check=True, stdout=log, stderr=log, env=os.environ | limits)
     return run
-
-
-def row(step: str, run: Path) -> dict[str, Any]:
-    """Return what the table shows of a run."""
-    report = json.loads((run / "report.json").read_text())
-    facts, scores = report["facts"], report["scores"]
-    return {
-        "step": step,
-        "command": facts["command"].split(" --out")[0],
-        "validation_macro_f1": round(facts["validation_macro_f1"], 4),
-        "test_macro_f1": [round(scores["macro_f1"][k], 4) for k in ("value", "low", "high")],
-        "recall": {c["name"]: round(c["recall"]["value"], 3) for c in scores["classes"]},
-        "test_wafers": scores["wafers"],
-        "training_seconds": facts["seconds"],
-    }
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -108,15 +94,10 @@ def main() -> None:
             return fit(["--data", args.data, *SPLIT, "--seed", "0", *flags], folder[name])
 
         list(pool.map(step, STEPS))
-    rows = [row(name, folder[name]) for name in STEPS] + [row("released model", args.final)]
+    rows = [row(run) | {"step": step} for step, run in {**folder, "released model": args.final}.items()]
     args.out.write_text(json.dumps({"commit": commit(), "rows": rows}, indent=1) + "\n")
     draw(rows, ROOT / "docs" / "img" / "before_after.png")
-    print("| step | validation | test macro-F1 [95 %] | " + " | ".join(rows[0]["recall"]) + " |")
-    print("| --- " * (3 + len(rows[0]["recall"])) + "|")
-    for r in rows:
-        value, low, high = r["test_macro_f1"]
-        cells = [r["step"], f"{r['validation_macro_f1']:.3f}", f"{value:.3f} [{low:.3f}, {high:.3f}]"]
-        print("| " + " | ".join(cells + [f"{v:.2f}" for v in r["recall"].values()]) + " |")
+    print(table(rows, "recall", "step"))
 
 
 if __name__ == "__main__":

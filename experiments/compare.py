@@ -1,27 +1,43 @@
-"""Put finished runs side by side: test macro-F1 with intervals, and F1 per class.
+"""Put finished runs side by side: macro-F1 on validation and test with intervals, F1 and recall per class.
 
-    python -m experiments.compare runs/resnet18-seed0 runs/resnet18-seed1 runs/baseline-seed0 [--out FILE]
+    python -m experiments.compare runs/resnet18-seed0 runs/baseline-seed0 [--commit HASH] [--out FILE]
 
-Prints a Markdown table, a row a run, and keeps the figures as JSON.
+Prints a Markdown table, a row a run, and keeps the figures as JSON. The maps must be where the runs read them.
 """
 
 import argparse
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.readers import read
+from wafer_tf.run_folder import RunFolder
+from wafer_tf.scores import score
+from wafer_tf.splits import Split
 
-def row(run: Path) -> dict[str, Any]:
+
+def rounded(value: float, low: float, high: float) -> list[float]:
+    """Return a figure and its interval for the record."""
+    return [round(v, 4) for v in (value, low, high)]
+
+
+def row(path: Path) -> dict[str, Any]:
     """Return what is compared of one run."""
-    report = json.loads((run / "report.json").read_text())
+    run = RunFolder.open(path)
+    report = json.loads((path / "report.json").read_text())
     facts, scores = report["facts"], report["scores"]
+    wafers = read(facts["data_path"])
+    split = Split.load(path / "split.npz", wafers)
+    at = split.validation
+    prob = run.decision().probabilities(run.read_array("logits.npz", "validation"))
     return {
-        "run": run.name,
+        "run": path.name,
         "command": facts["command"].split(" --out")[0],
         "split": facts["split_method"],
         "seed": facts["seed"],
-        "validation_macro_f1": round(facts["validation_macro_f1"], 4),
-        "test_macro_f1": [round(scores["macro_f1"][k], 4) for k in ("value", "low", "high")],
+        "validation_macro_f1": rounded(*astuple(score(wafers.label[at], prob, group=split.group[at]).macro_f1)),
+        "test_macro_f1": rounded(**scores["macro_f1"]),
         "balanced_accuracy": round(scores["balanced_accuracy"]["value"], 4),
         "calibration_error": round(scores["ece"]["value"], 4),
         "f1": {c["name"]: round(c["f1"]["value"], 3) for c in scores["classes"]},
@@ -33,20 +49,26 @@ def row(run: Path) -> dict[str, Any]:
     }
 
 
+def table(rows: list[dict[str, Any]], figure: str, name: str = "run") -> str:
+    """Return a Markdown table, a row a run, with `figure` ("f1" or "recall") per class."""
+    classes = list(rows[0][figure])
+    lines = [f"| {name} | validation [95 %] | test macro-F1 [95 %] | " + " | ".join(classes) + " |"]
+    lines += ["| --- " * (3 + len(classes)) + "|"]
+    for r in rows:
+        spans = ["{:.3f} [{:.3f}, {:.3f}]".format(*r[k]) for k in ("validation_macro_f1", "test_macro_f1")]
+        lines.append("| " + " | ".join([r[name], *spans, *(f"{r[figure][c]:.2f}" for c in classes)]) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("runs", nargs="+", type=Path)
+    p.add_argument("--commit", default="", help="of wafer_tf that trained them, to be kept with the figures")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
-    rows = [row(run) for run in args.runs]
+    rows = [row(run) | {"commit": args.commit} for run in args.runs]
     args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    classes = list(rows[0]["f1"])
-    print("| run | validation | test macro-F1 [95 %] | " + " | ".join(classes) + " |")
-    print("| --- " * (3 + len(classes)) + "|")
-    for r in rows:
-        value, low, high = r["test_macro_f1"]
-        cells = [r["run"], f"{r['validation_macro_f1']:.3f}", f"{value:.3f} [{low:.3f}, {high:.3f}]"]
-        print("| " + " | ".join(cells + [f"{r['f1'][c]:.2f}" for c in classes]) + " |")
+    print(table(rows, "f1"))
 
 
 if __name__ == "__main__":
