@@ -95,6 +95,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
             "parameters": model.count_params(),
             "class_weights": config.class_weights,
             "synthetic_training_maps": synthetic,
+            "clean_wafers": config.clean_wafers,
             "unlabelled_training_maps": len(training) - len(kept) - synthetic,
             "teachers": len(config.teachers),
             "epochs": len(progress.history),
