@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments import commit
-from experiments.compare import row, table
+from experiments.compare import command, row, table
 
 ROOT = Path(__file__).parents[1]
 FINAL = ROOT / "models" / "wafer"
@@ -95,7 +95,11 @@ def main() -> None:
 
         list(pool.map(step, STEPS))
     rows = [row(run) | {"step": step} for step, run in {**folder, "released model": args.final}.items()]
-    args.out.write_text(json.dumps({"commit": commit(), "rows": rows}, indent=1) + "\n")
+    for r in rows:
+        r["command"] = r["command"].replace(f"{args.runs}/", "")
+    first_run = command(json.loads((pretrained / "report.json").read_text())["facts"])
+    kept = {"commit": commit(), "pretrained": first_run, "rows": rows}
+    args.out.write_text(json.dumps(kept, indent=1) + "\n")
     draw(rows, ROOT / "docs" / "img" / "before_after.png")
     print(table(rows, "recall", "step"))
 

@@ -7,6 +7,7 @@ Prints a Markdown table, a row a run, and keeps the figures as JSON. The maps mu
 
 import argparse
 import json
+import re
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ def rounded(value: float, low: float, high: float) -> list[float]:
     return [round(v, 4) for v in (value, low, high)]
 
 
+def command(facts: dict[str, Any]) -> str:
+    """Return how a run was trained, without where it was written."""
+    return re.sub(r" --out \S+", "", facts["command"])
+
+
 def row(path: Path) -> dict[str, Any]:
     """Return what is compared of one run."""
     run = RunFolder.open(path)
@@ -33,7 +39,7 @@ def row(path: Path) -> dict[str, Any]:
     prob = run.decision().probabilities(run.read_array("logits.npz", "validation"))
     return {
         "run": path.name,
-        "command": facts["command"].split(" --out")[0],
+        "command": command(facts),
         "split": facts["split_method"],
         "seed": facts["seed"],
         "validation_macro_f1": rounded(*astuple(score(wafers.label[at], prob, group=split.group[at]).macro_f1)),

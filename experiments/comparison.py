@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from experiments import commit
 from experiments.before_after import CNN, ROOT, fit
+from experiments.compare import command
 from experiments.forest import forest_logits
 from training.release import SPLIT
 
@@ -97,7 +98,7 @@ def main() -> None:
         run = RunFolder.open(path)
         facts = json.loads((path / "report.json").read_text())["facts"]
         quick = TfliteModel(files[name])
-        row: dict[str, Any] = {"model": name, "command": facts["command"].split(" --out")[0]}
+        row: dict[str, Any] = {"model": name, "command": command(facts)}
         for part, maps in zip(parts, chosen, strict=True):
             row[part] = macro_f1(part, run.read_array("logits.npz", part), run.decision())
             row[f"{part}_int8"] = macro_f1(part, int8_logits(quick, maps), run.decision())
