@@ -134,7 +134,9 @@ def _baseline(config: ModelConfig) -> tuple[Any, Any]:
 
 
 def load_backbone_weights(model: "keras.Model", source: str) -> int:
-    """Copy the weights of every layer of the same name and shapes into `model`, the "logits" layer apart.
+    """Copy the weights of every layer of the same name and shapes into `model`, the head too where the source has one.
+
+    The head ("logits") of a classifier made here answers with the same nine classes as any other's.
 
     Args:
         model: a model of `build_model`.
@@ -149,8 +151,10 @@ def load_backbone_weights(model: "keras.Model", source: str) -> int:
     """
     if source == "none":
         return 0
-    own = {layer.name: layer for layer in model.layers if layer.weights and layer.name != "logits"}
     found = {layer.name: layer.get_weights() for layer in _load_source(source).layers if layer.weights}
+    own = {
+        layer.name: layer for layer in model.layers if layer.weights and (layer.name in found or layer.name != "logits")
+    }
     unfit = [
         name
         for name, layer in own.items()
