@@ -151,15 +151,16 @@ def load_backbone_weights(model: "keras.Model", source: str) -> int:
     """
     if source == "none":
         return 0
+    own = {layer.name: layer for layer in model.layers if layer.weights}
     found = {layer.name: layer.get_weights() for layer in _load_source(source).layers if layer.weights}
-    own = {
-        layer.name: layer for layer in model.layers if layer.weights and (layer.name in found or layer.name != "logits")
-    }
     unfit = [
         name
         for name, layer in own.items()
         if [w.shape for w in found.get(name, ())] != [tuple(w.shape) for w in layer.weights]
     ]
+    if "logits" in unfit:  # a backbone's source has no head, or one of other classes
+        unfit.remove("logits")
+        del own["logits"]
     if unfit:
         raise ModelError(
             f"backbone weights {source!r}: {len(unfit)} of the model's {len(own)} layers have no weights of their "
