@@ -3,8 +3,9 @@
     python -m experiments.transfer --runs FOLDER [--jobs 2]
 
 The maps are synthetic, which the released model has never seen: they stand for another fab, whose real maps are not at
-hand. Every run has the same number of steps and is scored with its last weights on the same 900 further maps. Runs that
-are finished are not repeated. Writes the table, transfer.json and docs/img/transfer.png.
+hand. Every run has the same number of steps and is scored with its last weights on the same 900 further maps, as is
+the released model untouched. Runs that are finished are not repeated. Writes the table, transfer.json and
+docs/img/transfer.png.
 """
 
 import argparse
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PER_CLASS = (5, 20, 50, 100)
 SEEDS = (0, 1, 2)
 STARTS = {"none": "from scratch", "wafer": "from the released model"}
+UNTOUCHED = "released model untouched"
 BATCH, STEPS = 32, 300
 DRAW_SEED, TEST_SEED = 2_000_003, 2_000_029
 LIMITS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -58,6 +60,23 @@ def trial(start: str, per_class: int, seed: int, runs: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def untouched() -> dict[str, Any]:
+    """Score the released model as it is."""
+    from training.runtime import quiet_tensorflow
+
+    quiet_tensorflow()
+
+    from experiments import commit
+    from wafer_tf.decision import macro_f1
+    from wafer_tf.models import RELEASED
+    from wafer_tf.run_folder import RunFolder, predict_logits
+    from wafer_tf.synthesis import synthesize
+
+    test = synthesize(100, seed=TEST_SEED).wafers
+    called = predict_logits(RunFolder.open(RELEASED).model(), test).argmax(1)
+    return {"start": UNTOUCHED, "per_class": 0, "macro_f1": round(macro_f1(test.label, called), 4), "commit": commit()}
+
+
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """Draw macro-F1 against maps per class, a line a start, a dot a seed."""
     import matplotlib
@@ -76,6 +95,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             axes.plot(PER_CLASS, [np.mean(found[n]) for n in PER_CLASS], color=tone, label=name)
             for n in PER_CLASS:
                 axes.plot([n] * len(found[n]), found[n], "o", color=tone, markersize=4)
+        level = next(r["macro_f1"] for r in results if r["start"] == UNTOUCHED)
+        axes.axhline(level, color="#0072B2", linestyle=":", label=UNTOUCHED)
         axes.set_xscale("log")
         axes.set_xticks(PER_CLASS, map(str, PER_CLASS))
         axes.minorticks_off()
@@ -95,7 +116,7 @@ def main() -> None:
     args = p.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
-    done = {(r["start"], r["per_class"], r["seed"]) for r in results}
+    done = {(r["start"], r["per_class"], r.get("seed")) for r in results}
     starts = [args.only] if args.only else list(STARTS)
     wanted = [(s, n, seed) for s in starts for seed in SEEDS for n in PER_CLASS if (s, n, seed) not in done]
     context = multiprocessing.get_context("spawn")
@@ -106,12 +127,16 @@ def main() -> None:
             args.out.write_text(json.dumps(results, indent=1) + "\n")
     if args.only:
         return
+    if (UNTOUCHED, 0, None) not in done:
+        results.append(untouched())
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
     draw(results, ROOT / "docs" / "img" / "transfer.png")
     print("| maps per class | " + " | ".join(STARTS.values()) + " |")
     print("| --- " * (1 + len(STARTS)) + "|")
     for n in PER_CLASS:
         found = [[r["macro_f1"] for r in results if (r["start"], r["per_class"]) == (s, n)] for s in STARTS]
         print(f"| {n} | " + " | ".join(f"{np.mean(f):.3f} ({min(f):.3f} to {max(f):.3f})" for f in found) + " |")
+    print(f"{UNTOUCHED}: {next(r['macro_f1'] for r in results if r['start'] == UNTOUCHED)}")
 
 
 if __name__ == "__main__":
