@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from training.config import FitConfig
+
 ROOT = Path(__file__).parents[1]
 PER_CLASS = (5, 20, 50, 100)
 SEEDS = (0, 1, 2)
@@ -28,8 +30,8 @@ DRAW_SEED, TEST_SEED = 2_000_003, 2_000_029
 LIMITS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def trial(start: str, per_class: int, seed: int, runs: Path) -> dict[str, Any]:
-    """Train once and score; one core."""
+def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dict[str, Any]:
+    """Train once at a peak learning rate and score; one core."""
     os.environ.update(LIMITS)
     from training.runtime import quiet_tensorflow
 
@@ -44,7 +46,8 @@ def trial(start: str, per_class: int, seed: int, runs: Path) -> dict[str, Any]:
     from wafer_tf.synthesis import synthesize
 
     epochs = max(STEPS * BATCH // (per_class * 9), 1)
-    config = config_of(["--epochs", str(epochs), "--batch-size", str(BATCH), "--seed", str(seed), "--patience", "9999"])
+    flags = {"epochs": epochs, "batch-size": BATCH, "seed": seed, "patience": 9999, "learning-rate": rate}
+    config = config_of([text for name, value in flags.items() for text in (f"--{name}", str(value))])
     training = synthesize(per_class, seed=DRAW_SEED + seed).wafers
     test = synthesize(100, seed=TEST_SEED).wafers
     path = runs / f"{start}-{per_class}-{seed}"
@@ -112,16 +115,18 @@ def main() -> None:
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
     p.add_argument("--only", choices=STARTS, help="train from this start alone, and draw nothing")
+    p.add_argument("--per-class", type=int, nargs="+", choices=PER_CLASS, default=PER_CLASS, help="training maps")
+    p.add_argument("--learning-rate", type=float, default=FitConfig().learning_rate, help="at its peak")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
     done = {(r["start"], r["per_class"], r.get("seed")) for r in results}
     starts = [args.only] if args.only else list(STARTS)
-    wanted = [(s, n, seed) for s in starts for seed in SEEDS for n in PER_CLASS if (s, n, seed) not in done]
+    wanted = [(s, n, seed) for s in starts for seed in SEEDS for n in args.per_class if (s, n, seed) not in done]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, max_tasks_per_child=1) as pool:
-        for job in [pool.submit(trial, *case, args.runs) for case in wanted]:
+        for job in [pool.submit(trial, *case, args.learning_rate, args.runs) for case in wanted]:
             results.append(job.result())
             print(json.dumps(results[-1]), flush=True)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
