@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[1]
 ENTRY = "edge/station.py"
 MAIN = b"import sys\n\nfrom edge.station import main\n\nsys.exit(main())\n"
 SHEBANG = b"#!/usr/bin/env python3\n"
+EXAMPLE = """example:
+  python -m edge.pack --out station.pyz && python station.pyz selftest --bundle models/wafer/bundle
+
+exit codes: 0 done, 2 usage, 4 FILE cannot be written"""
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """Time of every entry: the earliest a zip archive knows. Nothing is packed, so that every zlib gives the same bytes."""
 
@@ -24,7 +28,7 @@ FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = argparse.ArgumentParser(
-        "python -m edge.pack", description=__doc__, allow_abbrev=False,
+        "python -m edge.pack", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("--out", type=Path, default=Path("station.pyz"), metavar="FILE", help="default: station.pyz")

@@ -28,6 +28,7 @@ EXAMPLE = """examples:
   camera | station classify - --bundle bundle
   station watch incoming --out records --bundle bundle
   station selftest --bundle bundle
+  station bench --bundle bundle
 
 station is `python -m edge.station` or `python station.pyz`.
 exit codes: 0 done, 2 usage, 3 bundle refused, 4 bad input (or, with --strict, a map that was rejected)"""
@@ -44,7 +45,9 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser("station", description=__doc__, epilog=EXAMPLE, allow_abbrev=False, formatter_class=raw)
     jobs = p.add_subparsers(dest="job", required=True, metavar="JOB")
-    job = jobs.add_parser("classify", description=MAPS, allow_abbrev=False, formatter_class=raw, help="judge files")
+    job = jobs.add_parser(
+        "classify", description=MAPS, epilog=EXAMPLE, allow_abbrev=False, formatter_class=raw, help="judge files"
+    )
     job.add_argument("maps", nargs="+", metavar="MAP", help="a file of maps, or - for standard input")
     job.add_argument("--strict", action="store_true", help="exit with 4 if a map was rejected")
     add_arguments(job)
@@ -56,11 +59,15 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
 
         add_watch_arguments(job)
     add_arguments(job)
-    job = jobs.add_parser("selftest", description="Check a bundle, then judge its golden maps.", allow_abbrev=False,
-                          help="check a bundle")  # fmt: skip
+    job = jobs.add_parser(
+        "selftest", description="Check a bundle, then judge its golden maps.", epilog=EXAMPLE, allow_abbrev=False,
+        formatter_class=raw, help="check a bundle",
+    )  # fmt: skip
     add_arguments(job)
-    job = jobs.add_parser("bench", description="Measure the station on this machine, map by map.", allow_abbrev=False,
-                          help="measure speed")  # fmt: skip
+    job = jobs.add_parser(
+        "bench", description="Measure the station on this machine, map by map.", epilog=EXAMPLE, allow_abbrev=False,
+        formatter_class=raw, help="measure speed",
+    )  # fmt: skip
     job.add_argument("maps", nargs="*", metavar="MAP", help="files to measure with (default: the golden maps, as npy)")
     job.add_argument("--count", metavar="N", type=int, default=1000, help="maps to judge (default: 1000)")
     job.add_argument("--json", action="store_true", help="print JSON instead of a table")
