@@ -4,8 +4,8 @@
 
 The maps are synthetic, which the released model has never seen: they stand for another fab, whose real maps are not at
 hand. Every run has the same number of steps and is scored with its last weights on the same 900 further maps, as is
-the released model untouched. Runs that are finished are not repeated. Writes the table, transfer.json and
-docs/img/transfer.png.
+the released model untouched. Runs that are finished are not repeated. Writes transfer.json; where nothing
+was left out by a flag also the table and docs/img/transfer.png, of the default learning rate.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dic
     config = config_of([text for name, value in flags.items() for text in (f"--{name}", str(value))])
     training = synthesize(per_class, seed=DRAW_SEED + seed).wafers
     test = synthesize(100, seed=TEST_SEED).wafers
-    path = runs / f"{start}-{per_class}-{seed}"
+    path = runs / f"{start}-{per_class}-{seed}-{rate:g}"
     run = RunFolder.open(path, finished=False) if path.exists() else RunFolder.create(path)
     run.write_json("config.json", {"config": config.to_json()})
     strategy = prepare(seed=seed, precision=config.precision, require_gpu=False)
@@ -58,7 +58,8 @@ def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dic
     _, progress = train(config, run, training=training, validation=few, start=start, strategy=strategy)
     called = predict_logits(progress.last_model(), test).argmax(1)
     return {
-        "start": start, "per_class": per_class, "seed": seed, "macro_f1": round(macro_f1(test.label, called), 4),
+        "start": start, "per_class": per_class, "seed": seed, "learning_rate": rate,
+        "macro_f1": round(macro_f1(test.label, called), 4),
         "seconds": round(sum(row["seconds"] for row in progress.history)), "commit": commit(),
     }  # fmt: skip
 
@@ -114,27 +115,29 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
-    p.add_argument("--only", choices=STARTS, help="train from this start alone, and draw nothing")
+    p.add_argument("--only", choices=STARTS, help="train from this start alone")
     p.add_argument("--per-class", type=int, nargs="+", choices=PER_CLASS, default=PER_CLASS, help="training maps")
     p.add_argument("--learning-rate", type=float, default=FitConfig().learning_rate, help="at its peak")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     results: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
-    done = {(r["start"], r["per_class"], r.get("seed")) for r in results}
+    keys = ("start", "per_class", "seed", "learning_rate")
+    done = {tuple(r.get(key) for key in keys) for r in results}
     starts = [args.only] if args.only else list(STARTS)
-    wanted = [(s, n, seed) for s in starts for seed in SEEDS for n in args.per_class if (s, n, seed) not in done]
+    cases = [(s, n, seed, args.learning_rate) for s in starts for seed in SEEDS for n in args.per_class]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, max_tasks_per_child=1) as pool:
-        for job in [pool.submit(trial, *case, args.learning_rate, args.runs) for case in wanted]:
+        for job in [pool.submit(trial, *case, args.runs) for case in cases if case not in done]:
             results.append(job.result())
             print(json.dumps(results[-1]), flush=True)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
-    if args.only:
+    if args.only or set(args.per_class) != set(PER_CLASS) or args.learning_rate != FitConfig().learning_rate:
         return
-    if (UNTOUCHED, 0, None) not in done:
+    if (UNTOUCHED, 0, None, None) not in done:
         results.append(untouched())
         args.out.write_text(json.dumps(results, indent=1) + "\n")
+    results = [r for r in results if r.get("learning_rate") in (None, FitConfig().learning_rate)]
     draw(results, ROOT / "docs" / "img" / "transfer.png")
     print("| maps per class | " + " | ".join(STARTS.values()) + " |")
     print("| --- " * (1 + len(STARTS)) + "|")
