@@ -86,6 +86,18 @@ def test_weights_of_a_finished_run_head_included_start_the_next_one(small_run: P
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_head_of_other_classes_is_left_behind(tmp_path: Path) -> None:
+    config = ModelConfig(architecture="baseline", width=4, input_size=32)
+    source = build_model(config)
+    five = keras.layers.Dense(5, name="logits")(source.get_layer("logits").input)
+    keras.Model(source.input, five).save(tmp_path / "five.keras")
+    model = build_model(config)
+    head = model.get_layer("logits").get_weights()
+    load_backbone_weights(model, str(tmp_path / "five.keras"))
+    for a, b in zip(source.get_weights()[:-2] + head, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(
     "bad", [{"architecture": "vgg"}, {"stem": "big"}, {"input_size": 8}, {"width": 5}, {"dropout": 1.0}]
 )
