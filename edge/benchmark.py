@@ -22,7 +22,7 @@ from wafer_tf.errors import UsageError
 if TYPE_CHECKING:
     import keras
 
-    from edge.calibration import Calibration
+    from edge.quantization.calibration import Calibration
 
 BLOCK = 20
 EXAMPLE = """example:
@@ -62,9 +62,9 @@ def benchmark(path: Path, *, maps: int, out: Path | None) -> None:
 
     from importlib.metadata import version
 
-    from edge.calibration import choose
-    from edge.quantize import quantizer
-    from edge.recipes import DEFAULT_MAPS, RECIPES, Attempt
+    from edge.quantization.calibration import choose
+    from edge.quantization.quantize import quantizer
+    from edge.quantization.recipes import DEFAULT_MAPS, RECIPES, Attempt
     from edge.timing import processor
     from training.job import load_config, load_data
     from wafer_tf.encoding import encode

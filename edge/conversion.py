@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.calibration import Calibration, choose
 from edge.gate import Limits
 from edge.golden import golden
 from edge.interpreter import TfliteModel
 from edge.judge import Candidate, Judge
 from edge.latency import Latency, measure
-from edge.metadata import append_metadata
 from edge.provenance import provenance
-from edge.quantize import Quantizer, quantizer
-from edge.recipes import RECIPES, attempts
+from edge.quantization.calibration import Calibration, choose
+from edge.quantization.metadata import append_metadata
+from edge.quantization.quantize import Quantizer, quantizer
+from edge.quantization.recipes import RECIPES, attempts
 from edge.signing import signature_path
 from edge.verdict import footnotes, format_checks, format_models
 from training.job import load_config, load_data

@@ -23,7 +23,7 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     from edge.gate import Limits
-    from edge.recipes import DEFAULT_MAPS, RECIPES
+    from edge.quantization.recipes import DEFAULT_MAPS, RECIPES
 
     limits = Limits()
     p = argparse.ArgumentParser(

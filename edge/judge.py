@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.audit import Audit, audit, require_integer
 from edge.gate import Check, Comparison, Limits, compare
 from edge.interpreter import TfliteModel
-from edge.recipes import Recipe
+from edge.quantization.contents import Audit, audit, require_integer
+from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
 from wafer_tf.scores import Scores, score

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.calibration import choose
+from edge.quantization.calibration import choose
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.errors import InputError

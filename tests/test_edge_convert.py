@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audit import require_integer
-from edge.calibration import Calibration
 from edge.classifier import Classifier
 from edge.convert import main
 from edge.golden import golden_maps
-from edge.metadata import read_metadata
-from edge.quantize import Quantizer, _pack, _unpack, observe, quantize_int8
-from edge.recipes import RECIPES, WHOLE_RANGE, Attempt
+from edge.quantization.calibration import Calibration
+from edge.quantization.contents import require_integer
+from edge.quantization.metadata import read_metadata
+from edge.quantization.quantize import Quantizer, _pack, _unpack, observe, quantize_int8
+from edge.quantization.recipes import RECIPES, WHOLE_RANGE, Attempt
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, check_map
@@ -133,7 +133,7 @@ def _empty(planes: np.ndarray) -> np.ndarray:
 def test_the_gate_catches_calibration_with_a_wrong_encoding(
     wrong: object, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edge.calibration.to_float", wrong)
+    monkeypatch.setattr("edge.quantization.calibration.to_float", wrong)
     assert main([str(run), "--out", str(tmp_path / "bundle"), "--no-remedies"]) == 5
     assert "the accuracy gate failed (min_agreement" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
@@ -174,7 +174,7 @@ def test_the_gate_catches_a_shuffled_class_order_and_no_gate_marks_its_bundle(
 def test_every_remedy_is_tried_before_the_command_gives_up_and_an_earlier_bundle_stays(
     bundle: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edge.calibration.to_float", _empty)
+    monkeypatch.setattr("edge.quantization.calibration.to_float", _empty)
     shutil.copytree(bundle, tmp_path / "bundle")
     assert main([str(run), "--out", str(tmp_path / "bundle"), "--overwrite"]) == 5
     told = capsys.readouterr()

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.calibration import Calibration
 from edge.interpreter import TfliteModel
-from edge.recipes import WHOLE_RANGE, Attempt
+from edge.quantization.calibration import Calibration
+from edge.quantization.recipes import WHOLE_RANGE, Attempt
 from wafer_tf.errors import ModelError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from edge.recipes import Recipe
+from edge.quantization.recipes import Recipe
 from wafer_tf.as_json import to_json
 from wafer_tf.errors import ModelError
 
