@@ -22,7 +22,7 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    from edge.gate import Limits
+    from edge.gate.comparison import Limits
     from edge.quantization.recipes import DEFAULT_MAPS, RECIPES
 
     limits = Limits()
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from edge.gate import Limits
+    from edge.gate.comparison import Limits
     from edge.signing import sign, signer
     from wafer_tf.run_folder import newest_run
 
@@ -85,7 +85,7 @@ def _convert(args: argparse.Namespace) -> None:
 
     quiet_tensorflow()
 
-    from edge.conversion import Options, convert
+    from edge.gate.gated_bundle import Options, convert
 
     convert(
         run,

@@ -52,8 +52,8 @@ def main() -> None:
     args = p.parse_args()
     from time import monotonic
 
+    from edge.gate.time_per_map import measure
     from edge.interpreter import TfliteModel
-    from edge.latency import measure
     from edge.timing import processor
     from wafer_tf.decision import Decision
     from wafer_tf.encoding import encode

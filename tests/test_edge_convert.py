@@ -8,7 +8,7 @@ import pytest
 
 from edge.classifier import Classifier
 from edge.convert import main
-from edge.golden import golden_maps
+from edge.gate.golden import golden_maps
 from edge.quantization.calibration import Calibration
 from edge.quantization.contents import require_integer
 from edge.quantization.metadata import read_metadata

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.gate import Comparison, Limits, compare
-from edge.verdict import format_checks
+from edge.gate.comparison import Comparison, Limits, compare
+from edge.gate.text import format_checks
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.scores import score

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.gate import Check, Comparison
-from edge.latency import Latency
+from edge.gate.comparison import Check, Comparison
+from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
 from wafer_tf.report import WIDTH, span
 from wafer_tf.scores import Estimate, Scores

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from edge.gate import Comparison, Limits
+from edge.gate.comparison import Comparison, Limits
 from wafer_tf.dies import CLASSES
 
 LOST, KEPT = "#D55E00", "#0072B2"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gate import Check, Comparison, Limits, compare
+from edge.gate.comparison import Check, Comparison, Limits, compare
 from edge.interpreter import TfliteModel
 from edge.quantization.contents import Audit, audit, require_integer
 from edge.quantization.recipes import Recipe

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.gate import Limits
-from edge.golden import golden
+from edge.gate.candidate import Candidate, Judge
+from edge.gate.comparison import Limits
+from edge.gate.golden import golden
+from edge.gate.provenance import provenance
+from edge.gate.text import footnotes, format_checks, format_models
+from edge.gate.time_per_map import Latency, measure
 from edge.interpreter import TfliteModel
-from edge.judge import Candidate, Judge
-from edge.latency import Latency, measure
-from edge.provenance import provenance
 from edge.quantization.calibration import Calibration, choose
 from edge.quantization.metadata import append_metadata
 from edge.quantization.quantize import Quantizer, quantizer
 from edge.quantization.recipes import RECIPES, attempts
 from edge.signing import signature_path
-from edge.verdict import footnotes, format_checks, format_models
 from training.job import load_config, load_data
 from training.runtime import prepare
 from wafer_tf.as_json import to_json
@@ -187,7 +187,7 @@ def _write_report(
     out: Path, run: RunFolder, chosen: Candidate, judge: Judge, *, text: str, gate: Mapping[str, Any]
 ) -> None:
     """Write NAME.gate.txt, NAME.gate.json and NAME.gate.png beside the bundle's folder."""
-    from edge.figure import gate_figure
+    from edge.gate.figure import gate_figure
     from wafer_tf.figures.style import save, style
 
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Is the int8 model as good as the float one? Only then it becomes a bundle."""
