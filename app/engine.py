@@ -21,7 +21,7 @@ from wafer_tf.waferset import WaferSet
 if TYPE_CHECKING:
     import keras
 
-    from edge.classifier import Classifier
+    from edge.station.classifier import Classifier
 
 EMBEDDING = "pool"
 """Layer whose output two similar maps share."""
@@ -157,7 +157,7 @@ def _compiled(
 
 
 def _station(path: Path) -> "Classifier":
-    from edge.classifier import Classifier
+    from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
 
     return Classifier(load_bundle(path), allow_slow=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from app.answers import Wafer
-from edge.inputs import find_maps
+from edge.station.inputs import find_maps
 from wafer_tf.arrays import DAMAGED, WAFER_SET
 from wafer_tf.errors import InputError
 from wafer_tf.readers.npz import open_npz

@@ -240,7 +240,7 @@ CHANGES: dict[str, Change] = {
 
 def refusal(folder: Path) -> str | None:
     """Return the station's reason to refuse the bundle in a folder, or None if it accepts it."""
-    from edge.classifier import Classifier
+    from edge.station.classifier import Classifier
 
     try:
         Classifier(load_bundle(folder))

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from edge.inbox import DONE, QUARANTINE
-from edge.records import from_line
+from edge.station.records import from_line
 
 ROOT = Path(__file__).parents[1]
 POLL_S, SETTLE_S = 0.05, 0.1

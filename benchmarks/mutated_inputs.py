@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.records import KEYS, Record, from_line, to_line
-from edge.stream import split
+from edge.station.classifier import Classifier
+from edge.station.records import KEYS, Record, from_line, to_line
+from edge.station.stream import split
 from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES
 from wafer_tf.readers import read

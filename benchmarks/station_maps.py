@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.inputs import find_maps
-from edge.records import to_line
+from edge.station.classifier import Classifier
+from edge.station.inputs import find_maps
+from edge.station.records import to_line
 from wafer_tf.bundle import load_bundle
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.readers import read

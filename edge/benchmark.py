@@ -65,7 +65,7 @@ def benchmark(path: Path, *, maps: int, out: Path | None) -> None:
     from edge.quantization.calibration import choose
     from edge.quantization.quantize import quantizer
     from edge.quantization.recipes import DEFAULT_MAPS, RECIPES, Attempt
-    from edge.timing import processor
+    from edge.station.speed import processor
     from training.job import load_config, load_data
     from wafer_tf.encoding import encode
     from wafer_tf.models import in_float32
@@ -140,7 +140,7 @@ def _in_turn(
 
 
 def _litert(content: bytes) -> Infer:
-    from edge.interpreter import TfliteModel
+    from edge.station.interpreter import TfliteModel
 
     return TfliteModel(content, threads=1).run
 

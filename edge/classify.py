@@ -19,12 +19,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.flags import add_arguments, load
+from edge.station.flags import add_arguments, load
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
+    from edge.station.classifier import Classifier
     from wafer_tf.waferset import WaferSet
 
 EXAMPLE = """example:
@@ -124,8 +124,8 @@ def _start(args: argparse.Namespace, bundle_sha256: str) -> None:
 
 
 def _judge(chunk: _Chunk) -> tuple[str, Counter[str]]:
-    from edge.inputs import grid_sha256, wafer_name
-    from edge.records import to_line
+    from edge.station.inputs import grid_sha256, wafer_name
+    from edge.station.records import to_line
 
     if _classifier is None:
         raise RuntimeError("this process was not started by _start")

@@ -15,7 +15,7 @@ from edge.claim import Claim
 from edge.faults import file_place, is_file
 from edge.inbox import Inbox, Taken
 from edge.ledger import Ledger, record_id
-from edge.records import OK, Record, rejected, to_line
+from edge.station.records import OK, Record, rejected, to_line
 from edge.status import Status, say
 from wafer_tf.errors import InputError, UsageError
 

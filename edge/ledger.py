@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from edge.journal import Entry, Journal
-from edge.records import KEYS, OK, REJECTED, Record
+from edge.station.records import KEYS, OK, REJECTED, Record
 
 
 class Ledger:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import time
 
-from edge.records import OK, Record
+from edge.station.records import OK, Record
 from wafer_tf.dies import CLASSES
 
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -14,8 +14,8 @@ from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
-ENTRY = "edge/station.py"
-MAIN = b"import sys\n\nfrom edge.station import main\n\nsys.exit(main())\n"
+ENTRY = "edge/station/__main__.py"
+MAIN = b"import sys\n\nfrom edge.station.__main__ import main\n\nsys.exit(main())\n"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EXAMPLE = """example:
   python -m edge.pack --out station.pyz && python station.pyz selftest --bundle models/wafer/bundle

@@ -53,8 +53,8 @@ def main() -> None:
     from time import monotonic
 
     from edge.gate.time_per_map import measure
-    from edge.interpreter import TfliteModel
-    from edge.timing import processor
+    from edge.station.interpreter import TfliteModel
+    from edge.station.speed import processor
     from wafer_tf.decision import Decision
     from wafer_tf.encoding import encode
     from wafer_tf.readers import read

@@ -16,7 +16,7 @@ from typing import Any
 
 from edge.hot_folder import HotFolder, Judge
 from edge.inbox import MAX_BYTES, Inbox
-from edge.records import KEYS, Record, rejected
+from edge.station.records import KEYS, Record, rejected
 from edge.status import Status
 from edge.watch import watch
 from wafer_tf.command import run

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.interpreter import TfliteModel
+from edge.station.interpreter import TfliteModel
 from wafer_tf.bundle import Golden, write_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
@@ -117,7 +117,7 @@ def bare_environment() -> dict[str, str]:
 
 def assert_whole(record: dict[str, Any]) -> None:
     """Hold a record against its contract."""
-    from edge.records import KEYS
+    from edge.station.records import KEYS
 
     assert tuple(record) == KEYS
     if record["status"] == "ok":

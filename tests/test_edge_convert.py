@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.classifier import Classifier
 from edge.convert import main
 from edge.gate.golden import golden_maps
 from edge.quantization.calibration import Calibration
@@ -14,6 +13,7 @@ from edge.quantization.contents import require_integer
 from edge.quantization.metadata import read_metadata
 from edge.quantization.quantize import Quantizer, _pack, _unpack, observe, quantize_int8
 from edge.quantization.recipes import RECIPES, WHOLE_RANGE, Attempt
+from edge.station.classifier import Classifier
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, check_map

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.mutated_inputs import broken, judged, mutated, originals
-from edge.classifier import Classifier
-from edge.inputs import find_maps
-from edge.records import answered, from_line, rejected, to_line
-from edge.station import main
+from edge.station.__main__ import main
+from edge.station.classifier import Classifier
+from edge.station.inputs import find_maps
+from edge.station.records import answered, from_line, rejected, to_line
 from tests.station import ROOT, assert_whole, bare_environment, npy, npz, station, synthetic, text, wafer_set
 from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES
@@ -310,7 +310,7 @@ def test_the_station_imports_only_numpy_and_litert_beyond_the_standard_library(
     program = f"""
 import json, sys
 before = set(sys.modules)
-from edge.station import main
+from edge.station.__main__ import main
 bundle = ["--bundle", {str(bundle_path)!r}]
 codes = [
     main(["classify", {str(tmp_path / "a.npy")!r}, *bundle]),
@@ -342,7 +342,7 @@ def test_a_machine_without_numpy_is_told_what_to_install(bundle_path: Path) -> N
 def test_help_imports_nothing_heavy() -> None:
     for arguments in (["--help"], ["classify", "--help"], ["bench", "--help"]):
         program = (
-            f"import sys, edge.station\ntry: edge.station.main({arguments})\nexcept SystemExit: print([*sys.modules])"
+            f"import sys, edge.station.__main__\ntry: edge.station.__main__.main({arguments})\nexcept SystemExit: print([*sys.modules])"
         )
         run = subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, env=bare_environment(), capture_output=True, check=True
@@ -364,7 +364,7 @@ def watch(event, args):
     elif event in ("os.mkdir", "os.rename", "os.remove", "tempfile.mkstemp"):
         writes.append(args[0])
 sys.addaudithook(watch)
-from edge.station import main
+from edge.station.__main__ import main
 bundle = ["--bundle", {str(bundle_path)!r}]
 for job in (["classify", {str(tmp_path / "a.npy")!r}], ["selftest"], ["bench", "--count", "2"]):
     assert main([*job, *bundle]) == 0

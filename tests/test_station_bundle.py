@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.corrupt_bundles import CHANGES, corrupted, read_files, refusal, write_files
-from edge.classifier import Classifier
-from edge.interpreter import TfliteModel
+from edge.station.classifier import Classifier
+from edge.station.interpreter import TfliteModel
 from tests.station import int8_model, make_bundle, npy, station
 from wafer_tf.bundle import CARD, GOLDEN, MANIFEST, SEAL, Golden, load_bundle
 from wafer_tf.decision import Decision

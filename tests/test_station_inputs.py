@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.inputs import MAX_BYTES, MAX_ENTRIES, find_maps, grid_sha256
-from edge.stream import split
+from edge.station.inputs import MAX_BYTES, MAX_ENTRIES, find_maps, grid_sha256
+from edge.station.stream import split
 from tests.station import npy, npz, synthetic, text, wafer_set
 from tests.test_grids import MAPS
 from wafer_tf.errors import InputError

@@ -13,7 +13,7 @@ import pytest
 
 import edge.inbox
 from edge.inbox import EMPTY_TIMES, Inbox
-from edge.records import KEYS, Record
+from edge.station.records import KEYS, Record
 from edge.watch import watch
 from tests.hot_folder import BUNDLE, ROOT, Running, judge, lines, names, once, sha256, wait_for
 from wafer_tf.dies import CLASSES
@@ -462,7 +462,7 @@ def test_the_counts_are_said_again_and_again(inbox: Path, out: Path, capsys: pyt
 def test_the_station_gives_a_hot_folder_the_records_that_classify_gives(
     bundle_path: Path, inbox: Path, out: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from edge.station import main
+    from edge.station.__main__ import main
 
     maps = synthesize(1, seed=3).wafers
     for number in range(len(maps)):

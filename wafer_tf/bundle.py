@@ -219,7 +219,7 @@ def write_bundle(
 def load_bundle(path: Path, *, allow_ungated: bool = False) -> Bundle:
     """Read a bundle folder and check every byte of it against its hashes.
 
-    The model itself is not run here; edge.classifier does, and compares it with `input`, `output` and `golden`.
+    The model itself is not run here; edge.station.classifier does, and compares it with `input`, `output` and `golden`.
 
     Raises:
         ModelError: anything is missing, changed, not of this format or these classes, or the gate did not pass it and

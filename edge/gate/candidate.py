@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.gate.comparison import Check, Comparison, Limits, compare
-from edge.interpreter import TfliteModel
 from edge.quantization.contents import Audit, audit, require_integer
 from edge.quantization.recipes import Recipe
+from edge.station.interpreter import TfliteModel
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
 from wafer_tf.scores import Scores, score

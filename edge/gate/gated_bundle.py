@@ -14,12 +14,12 @@ from edge.gate.golden import golden
 from edge.gate.provenance import provenance
 from edge.gate.text import footnotes, format_checks, format_models
 from edge.gate.time_per_map import Latency, measure
-from edge.interpreter import TfliteModel
 from edge.quantization.calibration import Calibration, choose
 from edge.quantization.metadata import append_metadata
 from edge.quantization.quantize import Quantizer, quantizer
 from edge.quantization.recipes import RECIPES, attempts
 from edge.signing import signature_path
+from edge.station.interpreter import TfliteModel
 from training.job import load_config, load_data
 from training.runtime import prepare
 from wafer_tf.as_json import to_json

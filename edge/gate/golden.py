@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.interpreter import TfliteModel
+from edge.station.interpreter import TfliteModel
 from wafer_tf.bundle import Golden
 from wafer_tf.decision import Decision
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die

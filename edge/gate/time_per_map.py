@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.interpreter import TfliteModel
+from edge.station.interpreter import TfliteModel
 from wafer_tf.encoding import encode
 from wafer_tf.waferset import WaferSet
 

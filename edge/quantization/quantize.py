@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.interpreter import TfliteModel
 from edge.quantization.calibration import Calibration
 from edge.quantization.recipes import WHOLE_RANGE, Attempt
+from edge.station.interpreter import TfliteModel
 from wafer_tf.errors import ModelError
 
 if TYPE_CHECKING:

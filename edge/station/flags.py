@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
+    from edge.station.classifier import Classifier
 
 MAX_THREADS = 64
 
@@ -35,7 +35,7 @@ def load(args: argparse.Namespace) -> "Classifier":
     Raises:
         ModelError: the bundle is refused.
     """
-    from edge.classifier import Classifier
+    from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
 
     bundle = load_bundle(args.bundle, allow_ungated=args.allow_ungated)

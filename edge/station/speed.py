@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.classifier import Classifier
-from edge.inputs import find_maps
-from edge.records import to_line
+from edge.station.classifier import Classifier
+from edge.station.inputs import find_maps
+from edge.station.records import to_line
 from wafer_tf.encoding import encode
 from wafer_tf.errors import InputError
 

@@ -6,7 +6,7 @@ A stream is npy arrays one after another, or text grids parted by blank lines, o
 import io
 from collections.abc import Iterator
 
-from edge.inputs import MAX_BYTES
+from edge.station.inputs import MAX_BYTES
 from wafer_tf.errors import InputError
 from wafer_tf.grids import MAX_BYTES as MAX_GRID_BYTES
 from wafer_tf.grids import MAX_HEADER, NPY_MAGIC, npy_header, npy_header_size

@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edge.flags import add_arguments, load
+from edge.station.flags import add_arguments, load
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
-    from edge.records import Record
+    from edge.station.classifier import Classifier
+    from edge.station.records import Record
 
 PIPE_CLOSED = 141
 """Exit code where the reader of the records went away, as a shell gives it."""
@@ -98,7 +98,7 @@ def classify(args: argparse.Namespace) -> int:
         raise UsageError("-: standard input can be read only once.")
     if sys.stdout is None:
         raise InputError("standard output: is closed; the records are printed there.")
-    from edge.records import to_line
+    from edge.station.records import to_line
 
     classifier = load(args)
     decisions: Counter[str] = Counter()
@@ -140,7 +140,7 @@ def bench(args: argparse.Namespace) -> int:
     """Print how fast the station is on this machine."""
     import json
 
-    from edge.timing import format_timing, measure
+    from edge.station.speed import format_timing, measure
 
     if args.count < 1:
         raise UsageError(f"--count {args.count}; expected at least 1.")
@@ -173,7 +173,7 @@ def _from_file(classifier: "Classifier", name: str) -> Iterator["Record"]:
 
 
 def _from_input(classifier: "Classifier") -> Iterator["Record"]:
-    from edge.stream import split
+    from edge.station.stream import split
 
     with open(0, "rb", closefd=False) as stream:  # a descriptor, not a path
         for number, piece in enumerate(split(stream)):
@@ -181,7 +181,7 @@ def _from_input(classifier: "Classifier") -> Iterator["Record"]:
 
 
 def _read(name: str) -> bytes:
-    from edge.inputs import MAX_BYTES
+    from edge.station.inputs import MAX_BYTES
 
     with open(name, "rb") as file:  # noqa: PTH123  # the name as given: a Path would drop a leading ./
         return file.read(MAX_BYTES + 1)

@@ -6,9 +6,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.inputs import find_maps
-from edge.interpreter import TfliteModel
-from edge.records import Record, answered, rejected
+from edge.station.inputs import find_maps
+from edge.station.interpreter import TfliteModel
+from edge.station.records import Record, answered, rejected
 from wafer_tf.bundle import MANIFEST, Bundle
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
