@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.inbox import DONE, QUARANTINE
+from edge.station.hot_folder.inbox import DONE, QUARANTINE
 from edge.station.records import from_line
 
 ROOT = Path(__file__).parents[1]

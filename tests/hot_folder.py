@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from edge.hot_folder import HotFolder, Judge
-from edge.inbox import MAX_BYTES, Inbox
+from edge.station.hot_folder.inbox import MAX_BYTES, Inbox
+from edge.station.hot_folder.loop import HotFolder, Judge
+from edge.station.hot_folder.status import Status
+from edge.station.hot_folder.watch import watch
 from edge.station.records import KEYS, Record, rejected
-from edge.status import Status
-from edge.watch import watch
 from wafer_tf.command import run
 from wafer_tf.dies import CLASSES
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.journal import Index, Journal
+from edge.station.hot_folder.journal import Index, Journal
 
 
 def _key(entry: dict[str, Any]) -> bytes:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import edge.inbox
-from edge.inbox import EMPTY_TIMES, Inbox
+import edge.station.hot_folder.inbox
+from edge.station.hot_folder.inbox import EMPTY_TIMES, Inbox
+from edge.station.hot_folder.watch import watch
 from edge.station.records import KEYS, Record
-from edge.watch import watch
 from tests.hot_folder import BUNDLE, ROOT, Running, judge, lines, names, once, sha256, wait_for
 from wafer_tf.dies import CLASSES
 from wafer_tf.synthesis import synthesize
@@ -38,7 +38,7 @@ def out(tmp_path: Path) -> Path:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Put the clock of the inbox forward by so many seconds; it stands still otherwise."""
     now = [1000.0]
-    monkeypatch.setattr(edge.inbox, "monotonic", lambda: now[0])
+    monkeypatch.setattr(edge.station.hot_folder.inbox, "monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, now[0] + seconds)
 
 
@@ -516,7 +516,7 @@ def test_an_in_folder_that_is_not_there_ends_the_command(tmp_path: Path, capsys:
 
 def test_the_hot_folder_needs_nothing_beyond_numpy_and_the_standard_library() -> None:
     code = (
-        "import sys, edge.watch\n"
+        "import sys, edge.station.hot_folder.watch\n"
         "found = {name.split('.')[0] for name, module in sys.modules.items()\n"
         "         if 'site-packages' in (getattr(module, '__file__', None) or '')}\n"
         "assert found <= {'numpy', '_distutils_hack'}, found"

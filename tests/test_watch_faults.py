@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import edge.faults
-from edge.claim import LOCK
-from edge.faults import Faults, file_place
-from edge.journal import Journal
-from edge.status import say
+import edge.station.hot_folder.faults
+from edge.station.hot_folder.claim import LOCK
+from edge.station.hot_folder.faults import Faults, file_place
+from edge.station.hot_folder.journal import Journal
+from edge.station.hot_folder.status import say
 from tests.hot_folder import ROOT, Running, judge, lines, names, once, sha256, start, wait_for
 
 Said = Callable[[], str]
@@ -298,7 +298,7 @@ def test_thousands_of_failing_files_do_not_flood_the_words(inbox: Path, out: Pat
 
 def test_what_fails_is_tried_again_less_and_less_often_but_never_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(edge.faults, "monotonic", lambda: now[0])
+    monkeypatch.setattr(edge.station.hot_folder.faults, "monotonic", lambda: now[0])
     words: list[str] = []
     faults = Faults(words.append, first_retry_s=1.0)
     waits = []

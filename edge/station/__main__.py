@@ -55,7 +55,7 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
         "watch", description="Judge every file that arrives in IN.", allow_abbrev=False, help="hot folder"
     )
     if job_asked == "watch":
-        from edge.watch import add_arguments as add_watch_arguments
+        from edge.station.hot_folder.watch import add_arguments as add_watch_arguments
 
         add_watch_arguments(job)
     add_arguments(job)
@@ -116,7 +116,7 @@ def classify(args: argparse.Namespace) -> int:
 
 def watch(args: argparse.Namespace) -> int:
     """Judge every file that arrives in a folder until told to stop."""
-    from edge.watch import run
+    from edge.station.hot_folder.watch import run
 
     classifier = load(args)
     return run(args, classifier.judge_each, bundle_sha256=classifier.bundle.sha256)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from edge.claim import Claim
-from edge.faults import file_place, is_file
-from edge.inbox import Inbox, Taken
-from edge.ledger import Ledger, record_id
+from edge.station.hot_folder.claim import Claim
+from edge.station.hot_folder.faults import file_place, is_file
+from edge.station.hot_folder.inbox import Inbox, Taken
+from edge.station.hot_folder.record_files import Ledger, record_id
+from edge.station.hot_folder.status import Status, say
 from edge.station.records import OK, Record, rejected, to_line
-from edge.status import Status, say
 from wafer_tf.errors import InputError, UsageError
 
 BATCH, BATCH_S = 64, 1.0

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from edge.journal import Entry, Journal
+from edge.station.hot_folder.journal import Entry, Journal
 from edge.station.records import KEYS, OK, REJECTED, Record
 
 

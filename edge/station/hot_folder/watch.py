@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from edge.faults import FIRST_RETRY_S
-from edge.hot_folder import HotFolder, Judge
-from edge.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
-from edge.status import Status
+from edge.station.hot_folder.faults import FIRST_RETRY_S
+from edge.station.hot_folder.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
+from edge.station.hot_folder.loop import HotFolder, Judge
+from edge.station.hot_folder.status import Status
 from wafer_tf.command import INTERRUPTED
 from wafer_tf.errors import InputError, UsageError
 

@@ -5,8 +5,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from edge.faults import Faults
-from edge.metrics import Counts, write_metrics
+from edge.station.hot_folder.faults import Faults
+from edge.station.hot_folder.metrics import Counts, write_metrics
 from wafer_tf.errors import WaferError
 
 METRICS_S, METRICS_IDLE_S = 1.0, 15.0
