@@ -14,8 +14,8 @@ from app.answers import Answer
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.explain import DEFAULT_METHOD, Explainer, HeatMaps
-from wafer_tf.overlap import fingerprints
 from wafer_tf.run_folder import RunFolder
+from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wafer_tf.dies import NONE, Die
-from wafer_tf.near_copies import MAX_DISTANCE, SYMMETRIES, find_near_copies
 from wafer_tf.readers import read
-from wafer_tf.splits import make_split
+from wafer_tf.splitting.near_copies import MAX_DISTANCE, SYMMETRIES, find_near_copies
+from wafer_tf.splitting.splits import make_split
 from wafer_tf.waferset import WaferSet
 
 

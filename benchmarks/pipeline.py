@@ -33,7 +33,7 @@ from wafer_tf.models import build_model
 from wafer_tf.pipeline import training_batches
 from wafer_tf.readers import read, write_parquet
 from wafer_tf.run_folder import predict_logits
-from wafer_tf.splits import make_split
+from wafer_tf.splitting.splits import make_split
 from wafer_tf.waferset import WaferSet
 
 

@@ -70,7 +70,7 @@ def benchmark(path: Path, *, maps: int, out: Path | None) -> None:
     from wafer_tf.encoding import encode
     from wafer_tf.models import in_float32
     from wafer_tf.run_folder import RunFolder
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.splits import Split
 
     run = RunFolder.open(path)
     wafers = load_data(load_config(run))

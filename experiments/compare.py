@@ -15,7 +15,7 @@ from typing import Any
 from wafer_tf.readers import read
 from wafer_tf.run_folder import RunFolder
 from wafer_tf.scores import score
-from wafer_tf.splits import Split
+from wafer_tf.splitting.splits import Split
 
 
 def rounded(value: float, low: float, high: float) -> list[float]:

@@ -60,7 +60,7 @@ def main() -> None:
     from wafer_tf.readers import read
     from wafer_tf.run_folder import RunFolder
     from wafer_tf.scores import score
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.splits import Split
     from wafer_tf.waferset import WaferSet
 
     args.runs.mkdir(parents=True, exist_ok=True)

@@ -206,7 +206,7 @@ def main() -> None:
     from training.runtime import prepare, versions
     from wafer_tf.models import build_model
     from wafer_tf.run_folder import RunFolder, predict_logits
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.splits import Split
     from wafer_tf.synthesis import synthesize
 
     run = RunFolder.open(args.run)

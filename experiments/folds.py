@@ -55,7 +55,7 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
     from wafer_tf.decision import macro_f1
     from wafer_tf.readers import read
     from wafer_tf.run_folder import RunFolder, mean_logits, predict_logits
-    from wafer_tf.splits import make_split
+    from wafer_tf.splitting.splits import make_split
 
     config = config_of([*REFERENCE, *TRIALS[name], "--seed", str(fold), "--patience", "1000"])
     wafers = read(data)

@@ -45,10 +45,10 @@ def main() -> None:
     from training.job import load_data
     from wafer_tf.decision import fit_decision
     from wafer_tf.dies import CLASSES
-    from wafer_tf.groups import number_lots
     from wafer_tf.run_folder import RunFolder, predict_logits
     from wafer_tf.scores import score
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.groups import number_lots
+    from wafer_tf.splitting.splits import Split
     from wafer_tf.synthesis import synthesize
     from wafer_tf.waferset import WaferSet
 

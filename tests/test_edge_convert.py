@@ -28,7 +28,7 @@ def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import keras
 
     from training.job import load_config, load_data
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.splits import Split
 
     path = tmp_path_factory.mktemp("edge") / "run"
     shutil.copytree(small_run, path)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wafer_tf.near_copies import MAX_DISTANCE, NearCopies, bare_copies, find_near_copies
+from wafer_tf.splitting.near_copies import MAX_DISTANCE, NearCopies, bare_copies, find_near_copies
 from wafer_tf.waferset import WaferSet
 
 TURNS = [lambda a, k=k, t=t: np.rot90(a.T if t else a, k) for k in range(4) for t in (False, True)]
@@ -132,7 +132,7 @@ def test_blocks_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     maps = [*originals, *(_flip_dies(m, 3, k).T for k, m in enumerate(originals))]
     whole = _find(maps)
     assert {(k, 30 + k) for k in range(30)} <= set(_pairs(whole))
-    monkeypatch.setattr("wafer_tf.near_copies.BLOCK", 7)
+    monkeypatch.setattr("wafer_tf.splitting.near_copies.BLOCK", 7)
     blocks = _find(maps)
     for column in ("first", "second", "distance", "bare"):
         np.testing.assert_array_equal(getattr(whole, column), getattr(blocks, column))

@@ -42,7 +42,7 @@ from wafer_tf.operating_report import WIDTH, format_operating, record
 from wafer_tf.readers import write_parquet
 from wafer_tf.run_folder import RunFolder, newest_run
 from wafer_tf.scores import NATURAL_COUNTS, score
-from wafer_tf.splits import make_split
+from wafer_tf.splitting.splits import make_split
 from wafer_tf.synthesis import synthesize
 
 K = len(CLASSES)

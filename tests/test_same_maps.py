@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wafer_tf.encoding import encode
 from wafer_tf.readers import read, write_parquet
-from wafer_tf.splits import make_split
+from wafer_tf.splitting.splits import make_split
 from wafer_tf.waferset import WaferSet
 
 

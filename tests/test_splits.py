@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
-from wafer_tf.near_copies import find_near_copies
-from wafer_tf.splits import METHODS, Split, check_disjoint, make_split
+from wafer_tf.splitting.near_copies import find_near_copies
+from wafer_tf.splitting.splits import METHODS, Split, check_disjoint, make_split
 from wafer_tf.waferset import WaferSet
 
 DEV = Path(__file__).resolve().parents[2] / "shared/data/wm811k/wm811k_dev.npz"

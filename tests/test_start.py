@@ -10,7 +10,7 @@ from training.job import load_config, load_data
 from wafer_tf import models
 from wafer_tf.models import ModelConfig, build_model, load_backbone_weights
 from wafer_tf.run_folder import RunFolder
-from wafer_tf.splits import Split
+from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 

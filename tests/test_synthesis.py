@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wafer_tf.dies import CLASSES, NONE, Die, check_map
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.near_copies import find_near_copies
+from wafer_tf.splitting.near_copies import find_near_copies
 from wafer_tf.synthesis import Synthetic, synthesize
 from wafer_tf.synthesis.grids import PRODUCTS, Grid, product_grid
 from wafer_tf.synthesis.patterns import PARAMETERS, PATTERNS

@@ -24,7 +24,7 @@ from wafer_tf.figures.style import save, style
 from wafer_tf.models import ModelConfig
 from wafer_tf.readers import write_parquet
 from wafer_tf.scores import Estimate, score
-from wafer_tf.splits import Split, content_hash
+from wafer_tf.splitting.splits import Split, content_hash
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 

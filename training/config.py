@@ -10,7 +10,7 @@ from wafer_tf.augment import Augmentation
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import UsageError
 from wafer_tf.models import ModelConfig
-from wafer_tf.splits import FRACTIONS
+from wafer_tf.splitting.splits import FRACTIONS
 
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 LOSSES = ("cross-entropy", "focal")

@@ -44,13 +44,13 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
 
     from training.job import data_facts, load_config, load_data
     from training.runtime import prepare, versions
-    from wafer_tf.groups import number_lots
-    from wafer_tf.overlap import count_known
     from wafer_tf.readers import read
     from wafer_tf.report import format_table, write_report
     from wafer_tf.run_folder import RunFolder, predict_logits
     from wafer_tf.scores import score
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.groups import number_lots
+    from wafer_tf.splitting.overlap import count_known
+    from wafer_tf.splitting.splits import Split
 
     run = RunFolder.open(path)
     target = out or path / "evaluations" / (data.stem if data else "test")

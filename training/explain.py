@@ -86,7 +86,7 @@ def explain(args: argparse.Namespace) -> None:
 
     from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
     from wafer_tf.explain import DEFAULT_METHOD, Explainer
-    from wafer_tf.overlap import count_known
+    from wafer_tf.splitting.overlap import count_known
 
     decision, model = run.decision(), run.model()
     explainer = Explainer(model, method=args.method or DEFAULT_METHOD, layer=args.layer)
@@ -157,7 +157,7 @@ def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
             raise InputError(f"{args.data}: no labelled wafer; --errors needs labels to tell wrong calls by.")
         return wafers
     from training.job import load_config, load_data
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.splits import Split
 
     config = load_config(run)
     if config.data is not None and not Path(config.data).exists():

@@ -69,7 +69,7 @@ def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite
     from wafer_tf.dies import CLASSES
     from wafer_tf.operating import Part, find_points
     from wafer_tf.operating_report import format_operating, write_operating
-    from wafer_tf.splits import Split
+    from wafer_tf.splitting.splits import Split
 
     config = load_config(run)
     if config.data is not None and not Path(config.data).exists():

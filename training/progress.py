@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from wafer_tf.errors import ModelError
 from wafer_tf.run_folder import RunFolder, write_whole
-from wafer_tf.splits import UNREADABLE
+from wafer_tf.splitting.splits import UNREADABLE
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")

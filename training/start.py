@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from training.config import FitConfig
 from wafer_tf.models import RELEASED, ModelConfig
-from wafer_tf.overlap import count_known
 from wafer_tf.run_folder import RunFolder
+from wafer_tf.splitting.overlap import count_known
 from wafer_tf.waferset import WaferSet
 
 

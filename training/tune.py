@@ -169,7 +169,7 @@ def _claim(folder: RunFolder, base: FitConfig, seeds: Sequence[int], wafers: "Wa
         InputError: the search there began with other wafers.
         UsageError: it has other settings, or searches other ranges.
     """
-    from wafer_tf.splits import content_hash
+    from wafer_tf.splitting.splits import content_hash
 
     settings = {name: value for name, value in flat(base).items() if name not in ("data", "require_gpu", "seed")}
     for name, values in space(base.model.width).items():

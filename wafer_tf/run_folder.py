@@ -32,7 +32,7 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.pipeline import evaluation_batches
-from wafer_tf.splits import UNREADABLE
+from wafer_tf.splitting.splits import UNREADABLE
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:

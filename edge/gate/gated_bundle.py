@@ -32,7 +32,7 @@ from wafer_tf.errors import GateError, ModelError
 from wafer_tf.models import in_float32
 from wafer_tf.report import WIDTH
 from wafer_tf.run_folder import RunFolder, predict_logits, write_whole
-from wafer_tf.splits import Split
+from wafer_tf.splitting.splits import Split
 from wafer_tf.waferset import WaferSet
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.near_copies import NearCopies, bare_copies
+from wafer_tf.splitting.near_copies import NearCopies, bare_copies
 from wafer_tf.waferset import WaferSet
 
 ALIKE_SHARE = 0.01

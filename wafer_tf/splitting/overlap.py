@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.groups import join_lots_and_copies
-from wafer_tf.near_copies import canonical, find_near_copies
+from wafer_tf.splitting.groups import join_lots_and_copies
+from wafer_tf.splitting.near_copies import canonical, find_near_copies
 from wafer_tf.waferset import WaferSet
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
-from wafer_tf.groups import join_identical, join_lots_and_copies, number_lots
-from wafer_tf.near_copies import MAX_DISTANCE, find_near_copies
+from wafer_tf.splitting.groups import join_identical, join_lots_and_copies, number_lots
+from wafer_tf.splitting.near_copies import MAX_DISTANCE, find_near_copies
 from wafer_tf.waferset import WaferSet
 
 Method = Literal["group", "official", "random"]

@@ -1,0 +1,1 @@
+"""Train, validation and test parts that share no lot and no near-copy."""
