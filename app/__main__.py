@@ -21,7 +21,7 @@ def _serve(argv: list[str] | None) -> None:
     args = p.parse_args(argv)
     options = choose(args)
 
-    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.learning.run_folder import RunFolder
 
     RunFolder.open(options.run)
     command = [sys.executable, "-m", "streamlit", "run", str(PAGE), "--server.port", str(args.port), "--"]

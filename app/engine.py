@@ -14,7 +14,7 @@ from app.answers import Answer
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.explain import DEFAULT_METHOD, Explainer, HeatMaps
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.waferset import WaferSet
 

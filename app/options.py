@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.models import RELEASED
+from wafer_tf.learning.models import RELEASED
 
 EXAMPLE = """examples:
   python -m app

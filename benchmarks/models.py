@@ -23,7 +23,7 @@ from training.config import FitConfig
 from training.runtime import versions
 from training.train import compile_model
 from wafer_tf.dies import CLASSES
-from wafer_tf.models import ModelConfig, build_model
+from wafer_tf.learning.models import ModelConfig, build_model
 
 MODELS = {
     "resnet18, width 24, small stem, 64 x 64 (default)": ModelConfig(),

@@ -54,7 +54,7 @@ def as_file(grid: NDArray[np.uint8], kind: int) -> bytes:
 
 def compare(wafers: WaferSet, classifier: Classifier) -> dict[str, int]:
     """Count maps whose input or record differs from training's and the gate's."""
-    from wafer_tf.pipeline import evaluation_batches
+    from wafer_tf.learning.pipeline import evaluation_batches
 
     size, decision = classifier.bundle.input_size, classifier.bundle.decision
     inputs, records, i = 0, 0, 0

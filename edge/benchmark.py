@@ -68,8 +68,8 @@ def benchmark(path: Path, *, maps: int, out: Path | None) -> None:
     from edge.station.speed import processor
     from training.job import load_config, load_data
     from wafer_tf.encoding import encode
-    from wafer_tf.models import in_float32
-    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.learning.models import in_float32
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.splitting.splits import Split
 
     run = RunFolder.open(path)

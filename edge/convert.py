@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 def _convert(args: argparse.Namespace) -> None:
     from edge.gate.comparison import Limits
     from edge.signing import sign, signer
-    from wafer_tf.run_folder import newest_run
+    from wafer_tf.learning.run_folder import newest_run
 
     limits = Limits(args.min_agreement, args.max_macro_f1_drop, args.max_recall_drop)
     if args.calibration_maps < 1:

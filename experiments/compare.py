@@ -12,8 +12,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
-from wafer_tf.run_folder import RunFolder
 from wafer_tf.scores import score
 from wafer_tf.splitting.splits import Split
 

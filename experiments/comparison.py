@@ -57,8 +57,8 @@ def main() -> None:
     from edge.station.speed import processor
     from wafer_tf.decision import Decision
     from wafer_tf.encoding import encode
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
-    from wafer_tf.run_folder import RunFolder
     from wafer_tf.scores import score
     from wafer_tf.splitting.splits import Split
     from wafer_tf.waferset import WaferSet

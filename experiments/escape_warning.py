@@ -16,7 +16,7 @@ import numpy as np
 from training.job import load_config, load_data
 from training.runtime import quiet_tensorflow
 from wafer_tf.dies import NONE
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
 
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)

@@ -53,8 +53,8 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
     from training.runtime import prepare
     from training.train import train
     from wafer_tf.decision import macro_f1
+    from wafer_tf.learning.run_folder import RunFolder, mean_logits, predict_logits
     from wafer_tf.readers import read
-    from wafer_tf.run_folder import RunFolder, mean_logits, predict_logits
     from wafer_tf.splitting.splits import make_split
 
     config = config_of([*REFERENCE, *TRIALS[name], "--seed", str(fold), "--patience", "1000"])

@@ -42,7 +42,7 @@ def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dic
     from training.runtime import prepare
     from training.train import train
     from wafer_tf.decision import macro_f1
-    from wafer_tf.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.run_folder import RunFolder, predict_logits
     from wafer_tf.synthesis import synthesize
 
     epochs = max(STEPS * BATCH // (per_class * 9), 1)
@@ -72,8 +72,8 @@ def untouched() -> dict[str, Any]:
 
     from experiments import commit
     from wafer_tf.decision import macro_f1
-    from wafer_tf.models import RELEASED
-    from wafer_tf.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.models import RELEASED
+    from wafer_tf.learning.run_folder import RunFolder, predict_logits
     from wafer_tf.synthesis import synthesize
 
     test = synthesize(100, seed=TEST_SEED).wafers

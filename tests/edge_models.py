@@ -29,7 +29,7 @@ def resnet_files() -> Files:
     """Return every file of a ResNet18, four filters wide, with batch normalizations that do something."""
     import keras
 
-    from wafer_tf.models import ModelConfig, build_model
+    from wafer_tf.learning.models import ModelConfig, build_model
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)

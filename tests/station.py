@@ -28,7 +28,7 @@ def int8_model(seed: int, *, activations: str = "int8") -> bytes:
     import keras
     import tensorflow as tf
 
-    from wafer_tf.models import ModelConfig, build_model
+    from wafer_tf.learning.models import ModelConfig, build_model
 
     keras.utils.set_random_seed(seed)
     model = build_model(ModelConfig("baseline", SIZE, width=4))

@@ -16,7 +16,7 @@ from tests.station import npy, wafer_set
 from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
 
 PAGE = Path(__file__).parents[1] / "app" / "page.py"

@@ -19,7 +19,7 @@ from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.errors import ModelError
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(
 def test_the_run_that_finished_last_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    from wafer_tf.run_folder import newest_run
+    from wafer_tf.learning.run_folder import newest_run
 
     monkeypatch.chdir(tmp_path)
     for name, at in (("first", 100), ("second", 300), ("third", 200)):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from wafer_tf.augment import SYMMETRIES, Augmentation, redraw, stretch, symmetry, turn
 from wafer_tf.dies import check_map
 from wafer_tf.encoding import encode, to_float
+from wafer_tf.learning.augment import SYMMETRIES, Augmentation, redraw, stretch, symmetry, turn
 
 MAPS = st.tuples(st.integers(3, 90), st.integers(3, 90)).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))

@@ -14,8 +14,8 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.explain import METHODS, MIN_CELLS, Explainer, default_layers, layers_to_explain, on_dies
-from wafer_tf.models import ModelConfig, build_model
-from wafer_tf.pipeline import evaluation_batches
+from wafer_tf.learning.models import ModelConfig, build_model
+from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet
 
 GRADIENT = [method for method in METHODS if method != "scorecam"]
@@ -238,7 +238,7 @@ def test_grad_cam_plus_plus_stays_finite_where_logits_are_large(wafers: WaferSet
 
 
 def test_explaining_leaves_the_model_as_it_was(small_run: Path, wafers: WaferSet) -> None:
-    from wafer_tf.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.run_folder import RunFolder, predict_logits
 
     model = RunFolder.open(small_run).model()
     before, weights = predict_logits(model, wafers), model.get_weights()

@@ -13,9 +13,9 @@ from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.explain import HeatMaps
 from wafer_tf.figures.explain import FAIL_HEAT, PASS_HEAT, heat_image
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.narrative import call_facts
 from wafer_tf.readers import write_parquet
-from wafer_tf.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet

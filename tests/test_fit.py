@@ -24,8 +24,8 @@ from training.runtime import prepare
 from wafer_tf.decision import macro_f1
 from wafer_tf.dies import NONE
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.models import ModelConfig
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.models import ModelConfig
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.clean import MAX_RATE, clean_wafers
 from wafer_tf.waferset import WaferSet
@@ -316,8 +316,8 @@ strategy = prepare(seed=0, precision="mixed_float16", require_gpu=False, devices
 assert strategy.num_replicas_in_sync == 2
 from training.config import FitConfig
 from training.train import train
-from wafer_tf.models import ModelConfig
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.models import ModelConfig
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.synthesis import synthesize
 config = FitConfig(epochs=2, batch_size=18, precision="mixed_float16",
                    model=ModelConfig(architecture="baseline", width=4, input_size=32))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.models import ModelConfig, build_model, load_backbone_weights
+from wafer_tf.learning.models import ModelConfig, build_model, load_backbone_weights
 
 INPUT = np.random.default_rng(0).random((2, 64, 64, 3)).astype(np.float32)
 

@@ -24,6 +24,7 @@ from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.figures.operating import operating_figure
+from wafer_tf.learning.run_folder import RunFolder, newest_run
 from wafer_tf.mix import NATURAL, Mix, adjust, read_mix, reweight
 from wafer_tf.operating import (
     MAX_CHOICES,
@@ -40,7 +41,6 @@ from wafer_tf.operating import (
 )
 from wafer_tf.operating_report import WIDTH, format_operating, record
 from wafer_tf.readers import write_parquet
-from wafer_tf.run_folder import RunFolder, newest_run
 from wafer_tf.scores import NATURAL_COUNTS, score
 from wafer_tf.splitting.splits import make_split
 from wafer_tf.synthesis import synthesize

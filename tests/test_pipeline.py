@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from wafer_tf.augment import Augmentation
 from wafer_tf.encoding import encode, to_float
-from wafer_tf.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.learning.augment import Augmentation
+from wafer_tf.learning.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 

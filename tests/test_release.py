@@ -8,7 +8,7 @@ from training import release
 from training.fit import config_of
 from training.release import KEPT, MAX_BYTES, RELEASED, SUMS, main, publish, trainings
 from wafer_tf.errors import ModelError
-from wafer_tf.models import RELEASED as WAFER
+from wafer_tf.learning.models import RELEASED as WAFER
 
 MODELS = WAFER.parent
 

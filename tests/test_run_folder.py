@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 
 
 @pytest.fixture

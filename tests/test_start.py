@@ -7,9 +7,9 @@ import pytest
 from training import start
 from training.config import FitConfig
 from training.job import load_config, load_data
-from wafer_tf import models
-from wafer_tf.models import ModelConfig, build_model, load_backbone_weights
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning import models
+from wafer_tf.learning.models import ModelConfig, build_model, load_backbone_weights
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet

@@ -23,7 +23,7 @@ from tests.station import ROOT, assert_whole, bare_environment, npy, npz, statio
 from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
-from wafer_tf.pipeline import evaluation_batches
+from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.readers import read
 
 GRID = synthetic(1)[0]

@@ -11,9 +11,9 @@ from training.config import FitConfig, parse_fold
 from training.fit import config_of, main
 from training.job import fill_classes, load_config, load_data, without_fold
 from wafer_tf.errors import UsageError
+from wafer_tf.learning.run_folder import RunFolder, mean_logits, predict_logits
 from wafer_tf.readers import read
 from wafer_tf.readers.parquet import write_parquet
-from wafer_tf.run_folder import RunFolder, mean_logits, predict_logits
 from wafer_tf.splitting.overlap import fingerprints, unrelated
 from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis import synthesize

@@ -21,7 +21,7 @@ from training.search_results import Result
 from training.tune import main
 from wafer_tf.errors import ModelError
 from wafer_tf.figures.style import save, style
-from wafer_tf.models import ModelConfig
+from wafer_tf.learning.models import ModelConfig
 from wafer_tf.readers import write_parquet
 from wafer_tf.scores import Estimate, score
 from wafer_tf.splitting.splits import Split, content_hash

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.augment import Augmentation
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import UsageError
-from wafer_tf.models import ModelConfig
+from wafer_tf.learning.augment import Augmentation
+from wafer_tf.learning.models import ModelConfig
 from wafer_tf.splitting.splits import FRACTIONS
 
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")

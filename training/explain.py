@@ -15,7 +15,7 @@ from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.waferset import WaferSet
 
 EXAMPLE = """example:
@@ -72,7 +72,7 @@ def explain(args: argparse.Namespace) -> None:
     from training.runtime import quiet_tensorflow
 
     quiet_tensorflow()
-    from wafer_tf.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.run_folder import RunFolder, predict_logits
 
     run = RunFolder.open(args.run)
     target = args.out or _free(args.run / "explanations", _name(args), numbered=bool(args.maps))

@@ -13,8 +13,8 @@ from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.figures.explain import COLUMNS, Tile, explanation_sheet
 from wafer_tf.figures.style import save, style
+from wafer_tf.learning.run_folder import RunFolder, write_whole
 from wafer_tf.narrative import CallFacts, call_facts, sentence
-from wafer_tf.run_folder import RunFolder, write_whole
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from wafer_tf.errors import UsageError, WaferError
 
 if TYPE_CHECKING:
     from training.config import FitConfig
-    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.learning.run_folder import RunFolder
 
 EXAMPLE = """example:
   python -m training.fit --data LSWMD.pkl --seed 1
@@ -30,7 +30,7 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments; a flag left out takes the default of FitConfig, ModelConfig or Augmentation."""
     from training.config import CLASS_WEIGHTS, LOSSES, PRECISIONS, SPLITS, FitConfig
-    from wafer_tf.models import ARCHITECTURES, STEMS
+    from wafer_tf.learning.models import ARCHITECTURES, STEMS
 
     d = FitConfig()
     p = argparse.ArgumentParser(
@@ -133,7 +133,7 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
         if args or out or smoke:
             raise UsageError("--resume takes the run's own configuration: give no other flag with it.")
         return _resume(resume)
-    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.learning.run_folder import RunFolder
 
     config = _config(args)
     if smoke:
@@ -173,8 +173,8 @@ def _config(args: dict[str, Any]) -> "FitConfig":
     from dataclasses import fields
 
     from training.config import FitConfig
-    from wafer_tf.augment import Augmentation
-    from wafer_tf.models import ModelConfig
+    from wafer_tf.learning.augment import Augmentation
+    from wafer_tf.learning.models import ModelConfig
 
     def pick(kind: type) -> dict[str, Any]:
         return {f.name: args.pop(f.name) for f in fields(kind) if f.name in args}
@@ -187,7 +187,7 @@ def _config(args: dict[str, Any]) -> "FitConfig":
 
 def _resume(path: Path) -> int | None:
     from training.job import check, load_config
-    from wafer_tf.run_folder import RunFolder
+    from wafer_tf.learning.run_folder import RunFolder
 
     run = RunFolder.open(path, finished=False)
     if run.done:

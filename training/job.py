@@ -19,11 +19,11 @@ from wafer_tf.decision import Decision, fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.explain import Explainer
+from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
 from wafer_tf.operating import Part, find_points
 from wafer_tf.operating_report import write_operating
 from wafer_tf.readers import read
 from wafer_tf.report import format_table, write_report
-from wafer_tf.run_folder import RunFolder, predict_logits, write_whole
 from wafer_tf.scores import score
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.splitting.splits import Split, content_hash, make_split

@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite: bool) -> None:
     """Find a run's operating points, print them and write them."""
+    from wafer_tf.learning.run_folder import RunFolder, newest_run
     from wafer_tf.mix import NATURAL, read_mix
-    from wafer_tf.run_folder import RunFolder, newest_run
 
     path = path or newest_run()
     wanted = read_mix(mix) if mix else NATURAL

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from wafer_tf.errors import ModelError
-from wafer_tf.run_folder import RunFolder, write_whole
+from wafer_tf.learning.run_folder import RunFolder, write_whole
 from wafer_tf.splitting.splits import UNREADABLE
 
 

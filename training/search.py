@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.config import CLASS_WEIGHTS, LOSSES, FitConfig
-from wafer_tf.augment import Augmentation
 from wafer_tf.errors import ModelError
-from wafer_tf.models import ModelConfig
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.augment import Augmentation
+from wafer_tf.learning.models import ModelConfig
+from wafer_tf.learning.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import optuna
@@ -193,7 +193,7 @@ def _train(
     from training.progress import Progress
     from training.runtime import prepare
     from training.train import train
-    from wafer_tf.run_folder import predict_logits
+    from wafer_tf.learning.run_folder import predict_logits
 
     run = run_of(job, trial.number, config.seed)
     if not (run.path / "checkpoints").is_dir():

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FitConfig
-from wafer_tf.models import RELEASED, ModelConfig
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.models import RELEASED, ModelConfig
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.overlap import count_known
 from wafer_tf.waferset import WaferSet
 

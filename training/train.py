@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
 from wafer_tf.dies import CLASSES
-from wafer_tf.models import build_model, load_backbone_weights
-from wafer_tf.pipeline import evaluation_batches, steps_per_epoch, training_batches
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.models import build_model, load_backbone_weights
+from wafer_tf.learning.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
 

@@ -29,7 +29,7 @@ from training.search_results import (
 )  # fmt: skip
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, ModelError, UsageError
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import optuna

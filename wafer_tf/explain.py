@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, Die
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.models import in_float32
-from wafer_tf.pipeline import evaluation_batches
+from wafer_tf.learning.models import in_float32
+from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:

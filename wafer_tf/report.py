@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import NONE
 from wafer_tf.findings import warnings_of
-from wafer_tf.run_folder import write_whole
+from wafer_tf.learning.run_folder import write_whole
 from wafer_tf.scores import NATURAL_COUNTS, Estimate, Scores
 from wafer_tf.waferset import WaferSet
 

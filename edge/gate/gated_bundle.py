@@ -29,9 +29,9 @@ from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
-from wafer_tf.models import in_float32
+from wafer_tf.learning.models import in_float32
+from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
 from wafer_tf.report import WIDTH
-from wafer_tf.run_folder import RunFolder, predict_logits, write_whole
 from wafer_tf.splitting.splits import Split
 from wafer_tf.waferset import WaferSet
 

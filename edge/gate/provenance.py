@@ -9,7 +9,7 @@ from typing import Any
 
 from training.runtime import versions
 from wafer_tf.errors import ModelError
-from wafer_tf.run_folder import RunFolder
+from wafer_tf.learning.run_folder import RunFolder
 
 FACTS = ("data_name", "data_sha256", "split_method", "seed", "model", "input", "parameters")
 """What is taken from the run's report."""

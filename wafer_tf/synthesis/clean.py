@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from wafer_tf.augment import stretch
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, NONE, Die
+from wafer_tf.learning.augment import stretch
 from wafer_tf.waferset import WaferSet
 
 SPOTLESS = 0.2

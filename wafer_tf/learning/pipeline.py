@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.augment import Augmentation
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import INPUT_SIZE, PLANES, encode
+from wafer_tf.learning.augment import Augmentation
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:

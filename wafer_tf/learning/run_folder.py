@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.augment import SYMMETRIES, symmetry
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.pipeline import evaluation_batches
+from wafer_tf.learning.augment import SYMMETRIES, symmetry
+from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.splitting.splits import UNREADABLE
 from wafer_tf.waferset import WaferSet
 

@@ -1,0 +1,1 @@
+"""Keras models, their input pipeline, and the folder of one training run."""
