@@ -14,7 +14,7 @@ from typing import Any
 
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
-from wafer_tf.scores import score
+from wafer_tf.scoring.scores import score
 from wafer_tf.splitting.splits import Split
 
 

@@ -59,7 +59,7 @@ def main() -> None:
     from wafer_tf.encoding import encode
     from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
-    from wafer_tf.scores import score
+    from wafer_tf.scoring.scores import score
     from wafer_tf.splitting.splits import Split
     from wafer_tf.waferset import WaferSet
 

@@ -88,7 +88,7 @@ def summary(results: list[dict[str, Any]], data: Path, runs: Path) -> None:
     from wafer_tf.decision import Decision
     from wafer_tf.dies import CLASSES
     from wafer_tf.readers import read
-    from wafer_tf.scores import score
+    from wafer_tf.scoring.scores import score
 
     wafers = read(data)
     label = wafers.label[wafers.labelled]

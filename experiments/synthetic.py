@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from training.runtime import quiet_tensorflow
 
 if TYPE_CHECKING:
-    from wafer_tf.scores import Scores
+    from wafer_tf.scoring.scores import Scores
 
 SYNTHETIC_SEED = 1_000_003
 
@@ -46,7 +46,7 @@ def main() -> None:
     from wafer_tf.decision import fit_decision
     from wafer_tf.dies import CLASSES
     from wafer_tf.learning.run_folder import RunFolder, predict_logits
-    from wafer_tf.scores import score
+    from wafer_tf.scoring.scores import score
     from wafer_tf.splitting.groups import number_lots
     from wafer_tf.splitting.splits import Split
     from wafer_tf.synthesis import synthesize

@@ -8,7 +8,7 @@ from edge.gate.comparison import Comparison, Limits, compare
 from edge.gate.text import format_checks
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.scores import score
+from wafer_tf.scoring.scores import score
 
 N = 900
 LABEL = np.repeat(np.arange(9), N // 9)

@@ -11,7 +11,7 @@ from wafer_tf.figures.curves import class_curves, training_curves
 from wafer_tf.figures.errors import MOST, error_sheet
 from wafer_tf.figures.reliability import reliability_diagram
 from wafer_tf.figures.scores import per_class, write_figures
-from wafer_tf.scores import score
+from wafer_tf.scoring.scores import score
 from wafer_tf.waferset import WaferSet
 
 K = len(CLASSES)

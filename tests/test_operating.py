@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from training.config import FitConfig
 from training.operating import main
-from wafer_tf.call_costs import (
+from wafer_tf.decision import Decision
+from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.figures.operating import operating_figure
+from wafer_tf.learning.run_folder import RunFolder, newest_run
+from wafer_tf.operating_report import WIDTH, format_operating, record
+from wafer_tf.readers import write_parquet
+from wafer_tf.scoring.call_costs import (
     Costs,
     effective_groups,
     exact_interval,
@@ -20,13 +27,8 @@ from wafer_tf.call_costs import (
     wafers_to_measure,
     wafers_to_show,
 )
-from wafer_tf.decision import Decision
-from wafer_tf.dies import CLASSES, NONE
-from wafer_tf.errors import InputError, ModelError, UsageError
-from wafer_tf.figures.operating import operating_figure
-from wafer_tf.learning.run_folder import RunFolder, newest_run
-from wafer_tf.mix import NATURAL, Mix, adjust, read_mix, reweight
-from wafer_tf.operating import (
+from wafer_tf.scoring.mix import NATURAL, Mix, adjust, read_mix, reweight
+from wafer_tf.scoring.operating import (
     MAX_CHOICES,
     Curve,
     Part,
@@ -39,9 +41,7 @@ from wafer_tf.operating import (
     trade_off,
     worth_choosing,
 )
-from wafer_tf.operating_report import WIDTH, format_operating, record
-from wafer_tf.readers import write_parquet
-from wafer_tf.scores import NATURAL_COUNTS, score
+from wafer_tf.scoring.scores import NATURAL_COUNTS, score
 from wafer_tf.splitting.splits import make_split
 from wafer_tf.synthesis import synthesize
 

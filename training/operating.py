@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite: bool) -> None:
     """Find a run's operating points, print them and write them."""
     from wafer_tf.learning.run_folder import RunFolder, newest_run
-    from wafer_tf.mix import NATURAL, read_mix
+    from wafer_tf.scoring.mix import NATURAL, read_mix
 
     path = path or newest_run()
     wanted = read_mix(mix) if mix else NATURAL
@@ -67,8 +67,8 @@ def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite
 
     from training.job import data_facts, load_config, load_data
     from wafer_tf.dies import CLASSES
-    from wafer_tf.operating import Part, find_points
     from wafer_tf.operating_report import format_operating, write_operating
+    from wafer_tf.scoring.operating import Part, find_points
     from wafer_tf.splitting.splits import Split
 
     config = load_config(run)

@@ -6,7 +6,7 @@ from typing import Any
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.findings import warnings_of, weak_classes
 from wafer_tf.report import format_facts, headline, scored_on, short, span
-from wafer_tf.scores import NATURAL_COUNTS, Scores
+from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores
 
 WM811K_CITATIONS = (
     "Ming-Ju Wu, Jyh-Shing Roger Jang, and Jui-Long Chen, “Wafer Map Failure Pattern Recognition and Similarity "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from wafer_tf.dies import CLASSES, NONE
-from wafer_tf.scores import ClassScores, Scores
+from wafer_tf.scoring.scores import ClassScores, Scores
 
 WEAK_F1 = 0.8
 FEW_GROUPS = 20

@@ -13,7 +13,7 @@ from wafer_tf.as_json import to_json
 from wafer_tf.dies import NONE
 from wafer_tf.findings import warnings_of
 from wafer_tf.learning.run_folder import write_whole
-from wafer_tf.scores import NATURAL_COUNTS, Estimate, Scores
+from wafer_tf.scoring.scores import NATURAL_COUNTS, Estimate, Scores
 from wafer_tf.waferset import WaferSet
 
 WIDTH = 100

@@ -12,7 +12,7 @@ from edge.quantization.recipes import Recipe
 from edge.station.interpreter import TfliteModel
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
-from wafer_tf.scores import Scores, score
+from wafer_tf.scoring.scores import Scores, score
 from wafer_tf.waferset import WaferSet
 
 

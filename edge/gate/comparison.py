@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.scores import Estimate, draw_groups, interval, rates
+from wafer_tf.scoring.scores import Estimate, draw_groups, interval, rates
 
 DRAWS = 1000
 _K = len(CLASSES)

@@ -9,7 +9,7 @@ from edge.gate.comparison import Check, Comparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
 from wafer_tf.report import WIDTH, span
-from wafer_tf.scores import Estimate, Scores
+from wafer_tf.scoring.scores import Estimate, Scores
 
 Row = tuple[str, int, Scores, Comparison, Latency, bool]
 """Name, bytes of the file, scores, comparison with the float model, time per map, whether XNNPACK ran it."""

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wafer_tf.dies import CLASSES
-from wafer_tf.scores import Scores
+from wafer_tf.scoring.scores import Scores
 
 
 def confusion_matrix(scores: Scores) -> Figure:

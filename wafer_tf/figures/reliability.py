@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from wafer_tf.scores import Scores
+from wafer_tf.scoring.scores import Scores
 
 
 def reliability_diagram(scores: Scores) -> Figure:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.call_costs import DEFECTS, Costs, measure
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError
-from wafer_tf.mix import NATURAL, Mix, adjust
+from wafer_tf.scoring.call_costs import DEFECTS, Costs, measure
+from wafer_tf.scoring.mix import NATURAL, Mix, adjust
 
 MAX_ESCAPE_RATE = 0.02
 MAX_FALSE_ALARM_RATE = 0.01

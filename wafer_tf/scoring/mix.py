@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.scores import NATURAL_COUNTS
+from wafer_tf.scoring.scores import NATURAL_COUNTS
 
 _SLACK = 0.005  # shares written with two or three decimals
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, NONE
-from wafer_tf.mix import Mix, reweight
-from wafer_tf.scores import Estimate, draw_groups, interval, rates
+from wafer_tf.scoring.mix import Mix, reweight
+from wafer_tf.scoring.scores import Estimate, draw_groups, interval, rates
 
 _K = len(CLASSES)
 DEFECTS = np.array([c for c in range(_K) if c != NONE])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES
-from wafer_tf.scores import rates
+from wafer_tf.scoring.scores import rates
 from wafer_tf.waferset import WaferSet
 
 

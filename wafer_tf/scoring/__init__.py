@@ -1,0 +1,1 @@
+"""Figures of merit of a classified set, with intervals; costs of calls; operating points. Arrays in, values out."""
