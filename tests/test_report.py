@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from wafer_tf.card import WM811K_CITATIONS, model_card
 from wafer_tf.dies import CLASSES, NONE
-from wafer_tf.findings import warnings_of, weak_classes
-from wafer_tf.report import WIDTH, format_report, format_table, headline, write_report
+from wafer_tf.reporting.card import WM811K_CITATIONS, model_card
+from wafer_tf.reporting.findings import warnings_of, weak_classes
+from wafer_tf.reporting.report import WIDTH, format_report, format_table, headline, write_report
 from wafer_tf.scoring.scores import Scores, score
 from wafer_tf.waferset import WaferSet
 

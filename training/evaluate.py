@@ -46,7 +46,7 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
     from training.runtime import prepare, versions
     from wafer_tf.learning.run_folder import RunFolder, predict_logits
     from wafer_tf.readers import read
-    from wafer_tf.report import format_table, write_report
+    from wafer_tf.reporting.report import format_table, write_report
     from wafer_tf.scoring.scores import score
     from wafer_tf.splitting.groups import number_lots
     from wafer_tf.splitting.overlap import count_known

@@ -13,15 +13,15 @@ from training.runtime import prepare, versions
 from training.start import known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import train
-from wafer_tf.card import WM811K_CITATIONS
 from wafer_tf.decision import Decision, fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.explain import Explainer
 from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
-from wafer_tf.operating_report import write_operating
 from wafer_tf.readers import read
-from wafer_tf.report import format_table, write_report
+from wafer_tf.reporting.card import WM811K_CITATIONS
+from wafer_tf.reporting.operating_report import write_operating
+from wafer_tf.reporting.report import format_table, write_report
 from wafer_tf.scoring.controls import controls
 from wafer_tf.scoring.operating import Part, find_points
 from wafer_tf.scoring.scores import score

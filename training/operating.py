@@ -67,7 +67,7 @@ def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite
 
     from training.job import data_facts, load_config, load_data
     from wafer_tf.dies import CLASSES
-    from wafer_tf.operating_report import format_operating, write_operating
+    from wafer_tf.reporting.operating_report import format_operating, write_operating
     from wafer_tf.scoring.operating import Part, find_points
     from wafer_tf.splitting.splits import Split
 

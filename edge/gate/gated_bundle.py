@@ -24,14 +24,14 @@ from training.job import load_config, load_data
 from training.runtime import prepare
 from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
-from wafer_tf.card import model_card
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
 from wafer_tf.learning.models import in_float32
 from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
-from wafer_tf.report import WIDTH
+from wafer_tf.reporting.card import model_card
+from wafer_tf.reporting.report import WIDTH
 from wafer_tf.splitting.splits import Split
 from wafer_tf.waferset import WaferSet
 

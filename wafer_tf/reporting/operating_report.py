@@ -10,7 +10,7 @@ import numpy as np
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.learning.run_folder import write_whole
-from wafer_tf.report import WIDTH, short, span
+from wafer_tf.reporting.report import WIDTH, short, span
 from wafer_tf.scoring.call_costs import Bounded, wafers_to_measure, wafers_to_show
 from wafer_tf.scoring.operating import MAX_FALSE_ALARM_RATE, RULES, OperatingPoints
 from wafer_tf.scoring.scores import Estimate

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import NONE
-from wafer_tf.findings import warnings_of
 from wafer_tf.learning.run_folder import write_whole
+from wafer_tf.reporting.findings import warnings_of
 from wafer_tf.scoring.scores import NATURAL_COUNTS, Estimate, Scores
 from wafer_tf.waferset import WaferSet
 
@@ -76,8 +76,8 @@ def write_report(
     Returns:
         The files written.
     """
-    from wafer_tf.card import model_card
     from wafer_tf.figures.scores import write_figures
+    from wafer_tf.reporting.card import model_card
 
     record = {
         "facts": dict(facts),
