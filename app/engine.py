@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.answers import Answer
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.encoding import encode, to_float
-from wafer_tf.explain import DEFAULT_METHOD, Explainer, HeatMaps
+from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer, HeatMaps
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.waferset import WaferSet

@@ -10,8 +10,8 @@ from app.engine import Engine
 from app.similar import Reference
 from app.wafer import draw, known_as, paint
 from wafer_tf.dies import CLASSES, UNLABELLED
-from wafer_tf.explain import DEFAULT_METHOD, METHODS
-from wafer_tf.narrative import call_facts, sentence
+from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, METHODS
+from wafer_tf.explaining.narrative import call_facts, sentence
 
 METHOD_NAMES = {
     "fused": "LayerCAM, two layers", "layercam": "LayerCAM", "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++",

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from training.runtime import quiet_tensorflow
 from wafer_tf.dies import CLASSES, NONE, Die
-from wafer_tf.faithfulness import (
+from wafer_tf.explaining.faithfulness import (
     area,
     deleted,
     energy_inside,
@@ -42,7 +42,7 @@ from wafer_tf.waferset import WaferSet
 if TYPE_CHECKING:
     import keras
 
-    from wafer_tf.explain import Explainer
+    from wafer_tf.explaining.heat_maps import Explainer
 
 SYNTHETIC_SEED = 1_000_004
 PATTERNED = ("Center", "Donut", "Edge-Loc", "Edge-Ring", "Loc", "Scratch")
@@ -144,7 +144,7 @@ def baselines(wafers: WaferSet) -> dict[str, Heat]:
 
 def variants(model: "keras.Model") -> dict[str, list[tuple[str, str]]]:
     """Return what is measured: by name, method and layer, more than one where heat is fused (their geometric mean)."""
-    from wafer_tf.explain import layers_to_explain
+    from wafer_tf.explaining.heat_maps import layers_to_explain
 
     sides = {name: model.get_layer(name).output.shape[1] for name in layers_to_explain(model)}
     layers = {side: name for name, side in sides.items()}  # of each size the deepest
@@ -160,7 +160,7 @@ def variants(model: "keras.Model") -> dict[str, list[tuple[str, str]]]:
 
 def explainers_of(network: "keras.Model", parts: list[tuple[str, str]]) -> "list[Explainer]":
     """Build what explains a network by every part."""
-    from wafer_tf.explain import Explainer
+    from wafer_tf.explaining.heat_maps import Explainer
 
     return [Explainer(network, method=method, layer=layer) for method, layer in parts]
 

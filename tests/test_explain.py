@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.explain import METHODS, MIN_CELLS, Explainer, default_layers, layers_to_explain, on_dies
+from wafer_tf.explaining.heat_maps import METHODS, MIN_CELLS, Explainer, default_layers, layers_to_explain, on_dies
 from wafer_tf.learning.models import ModelConfig, build_model
 from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet

@@ -11,10 +11,10 @@ from training.explain import main
 from training.explanations import LINES_PER_SHEET, Explained, draw_sheets, pick
 from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES, UNLABELLED
-from wafer_tf.explain import HeatMaps
+from wafer_tf.explaining.heat_maps import HeatMaps
+from wafer_tf.explaining.narrative import call_facts
 from wafer_tf.figures.explain import FAIL_HEAT, PASS_HEAT, heat_image
 from wafer_tf.learning.run_folder import RunFolder
-from wafer_tf.narrative import call_facts
 from wafer_tf.readers import write_parquet
 from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis import synthesize

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wafer_tf.faithfulness import (
+from wafer_tf.explaining.faithfulness import (
     area,
     deleted,
     energy_inside,

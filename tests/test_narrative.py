@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
-from wafer_tf.narrative import CallFacts, call_facts, sentence
+from wafer_tf.explaining.narrative import CallFacts, call_facts, sentence
 from wafer_tf.synthesis import synthesize
 
 N = 41

@@ -85,7 +85,7 @@ def explain(args: argparse.Namespace) -> None:
     import numpy as np
 
     from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
-    from wafer_tf.explain import DEFAULT_METHOD, Explainer
+    from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer
     from wafer_tf.splitting.overlap import count_known
 
     decision, model = run.decision(), run.model()
@@ -120,7 +120,7 @@ def explain(args: argparse.Namespace) -> None:
     for path in write_records(target, explained):
         print(path)
     if args.maps:
-        from wafer_tf.narrative import sentence
+        from wafer_tf.explaining.narrative import sentence
 
         for name, facts in zip(explained.names, explained.facts, strict=True):
             print(f"{name}: {sentence(facts)}")

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES, UNLABELLED
+from wafer_tf.explaining.narrative import CallFacts, call_facts, sentence
 from wafer_tf.figures.explain import COLUMNS, Tile, explanation_sheet
 from wafer_tf.figures.style import save, style
 from wafer_tf.learning.run_folder import RunFolder, write_whole
-from wafer_tf.narrative import CallFacts, call_facts, sentence
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:
-    from wafer_tf.explain import Explainer, HeatMaps
+    from wafer_tf.explaining.heat_maps import Explainer, HeatMaps
 
 LINES_PER_SHEET = 10
 RIGHT_OF_EACH, WRONG_IN_ALL = 1, 3

@@ -16,7 +16,7 @@ from training.train import train
 from wafer_tf.decision import Decision, fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
-from wafer_tf.explain import Explainer
+from wafer_tf.explaining.heat_maps import Explainer
 from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
 from wafer_tf.readers import read
 from wafer_tf.reporting.card import WM811K_CITATIONS

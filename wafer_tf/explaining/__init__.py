@@ -1,0 +1,1 @@
+"""Where on the wafer a call came from: heat maps, their faithfulness, a sentence."""
