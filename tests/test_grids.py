@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.station import npy, text
 from wafer_tf.dies import check_map
 from wafer_tf.errors import InputError
-from wafer_tf.grids import MAX_BYTES, npy_grid, text_grid
+from wafer_tf.formats.grids import MAX_BYTES, npy_grid, text_grid
 
 GRID = np.array([[0, 1, 0, 1], [1, 2, 1, 1], [0, 1, 0, 2]], np.uint8)
 MAPS = arrays(np.uint8, st.tuples(st.integers(3, 12), st.integers(3, 12)), elements=st.integers(0, 2)).filter(np.any)

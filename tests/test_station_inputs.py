@@ -18,7 +18,7 @@ from edge.station.stream import split
 from tests.station import npy, npz, synthetic, text, wafer_set
 from tests.test_grids import MAPS
 from wafer_tf.errors import InputError
-from wafer_tf.grids import MAX_BYTES as MAX_GRID_BYTES
+from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
 
 GRIDS = [np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]], np.uint8), np.array([[1, 1, 1, 2]] * 3, np.uint8)]
 SEVEN = np.full((3, 3), 7, np.uint8)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, read_entry
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, bad_sides, check_map
 from wafer_tf.errors import InputError
-from wafer_tf.grids import MAX_BYTES as MAX_GRID_BYTES
-from wafer_tf.grids import NPY_MAGIC, npy_grid, text_grid
+from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
+from wafer_tf.formats.grids import NPY_MAGIC, npy_grid, text_grid
 
 MAX_BYTES = 64 * 2**20
 """A file, or an array in an npz, larger than this is refused: a station has little memory."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from edge.station.inputs import MAX_BYTES
 from wafer_tf.errors import InputError
-from wafer_tf.grids import MAX_BYTES as MAX_GRID_BYTES
-from wafer_tf.grids import MAX_HEADER, NPY_MAGIC, npy_header, npy_header_size
+from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
+from wafer_tf.formats.grids import MAX_HEADER, NPY_MAGIC, npy_header, npy_header_size
 
 _CHUNK = 1 << 16
 

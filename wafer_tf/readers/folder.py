@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
-from wafer_tf.grids import MAX_BYTES, MAX_HEADER, npy_grid, npy_header, text_grid
+from wafer_tf.formats.grids import MAX_BYTES, MAX_HEADER, npy_grid, npy_header, text_grid
 from wafer_tf.readers.source import BATCH_ROWS, Source, class_code
 from wafer_tf.waferset import WaferSet
 
@@ -51,7 +51,7 @@ def open_folder(path: Path) -> Source:
 
 
 def read_grid(path: Path) -> NDArray[np.uint8]:
-    """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file; see `wafer_tf.grids`.
+    """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file; see `wafer_tf.formats.grids`.
 
     Raises:
         InputError: no such grid in it.
