@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import SHARED
 from training.runtime import quiet_tensorflow
 
 # A process per core runs the tests: each needs one thread.
@@ -18,7 +19,7 @@ quiet_tensorflow()
 settings.register_profile("wafer_tf", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("wafer_tf")
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "wm811k" / "wm811k_dev.npz"
+REAL = SHARED / "data" / "wm811k" / "wm811k_dev.npz"
 SMALL_RUN = ["--model", "baseline", "--width", "4", "--input-size", "32", "--builtin-per-class", "16", "--epochs", "3",
              "--batch-size", "36", "--learning-rate", "0.01"]  # fmt: skip
 

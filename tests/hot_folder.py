@@ -19,11 +19,11 @@ from edge.station.hot_folder.loop import HotFolder, Judge
 from edge.station.hot_folder.status import Status
 from edge.station.hot_folder.watch import watch
 from edge.station.records import KEYS, Record, rejected
+from tests import ROOT
 from wafer_tf.command import run
 from wafer_tf.dies import CLASSES
 
 BUNDLE = "b" * 64
-ROOT = Path(__file__).parents[1]
 
 
 def sha256(data: bytes) -> str:

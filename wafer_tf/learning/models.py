@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
 IMAGENET_PRESET = "resnet_18_imagenet"
-RELEASED = Path(__file__).parents[1] / "models" / "wafer"
+RELEASED = Path(__file__).parents[2] / "models" / "wafer"
 """The run folder of the model that comes with the project."""
 
 STEMS = {

@@ -13,6 +13,7 @@ import numpy as np
 import optuna
 import pytest
 
+from tests import ROOT
 from training import fit, search_results
 from training.config import FitConfig
 from training.job import load_data
@@ -362,7 +363,7 @@ def test_help_shows_an_example_and_the_space_without_heavy_imports() -> None:
         "except SystemExit as end: assert not end.code\n"
         "assert not {'tensorflow', 'keras', 'matplotlib', 'pandas', 'sklearn', 'optuna'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "python -m training.tune --data" in done.stdout.split("example", 1)[1]
     assert all(name in done.stdout for name in space(16))

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests import SHARED
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.splitting.near_copies import find_near_copies
 from wafer_tf.splitting.splits import METHODS, Split, check_disjoint, make_split
 from wafer_tf.waferset import WaferSet
 
-DEV = Path(__file__).resolve().parents[2] / "shared/data/wm811k/wm811k_dev.npz"
+DEV = SHARED / "data/wm811k/wm811k_dev.npz"
 
 
 def _map(seed: int, rows: int = 16, cols: int = 18, share: float = 0.25) -> NDArray[np.uint8]:

@@ -20,10 +20,10 @@ import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from app.wafer import round_wafer
+from tests import ROOT
 from tests.station import npy, wafer_set
 from wafer_tf.dies import CLASSES
 
-ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WAIT_MS = 180_000
 """Machines are shared and slow; nothing here is about speed."""

@@ -89,7 +89,7 @@ def kill_at_every_step(folder: Path) -> None:
 
 def test_killed_at_every_single_step_every_wafer_has_one_record_and_none_is_lost(tmp_path: Path) -> None:
     """In a process of its own, which may be forked."""
-    code = f"from tests.test_watch_kills import *; kill_at_every_step(Path({str(tmp_path / 'folder')!r}))"
+    code = f"from {__name__} import *; kill_at_every_step(Path({str(tmp_path / 'folder')!r}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     steps, _, unmoved = done.stdout.partition(" steps, ")

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.__main__ import main
 from app.wafer import round_wafer
+from tests import ROOT
 from tests.station import npy, wafer_set
 from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES
@@ -19,7 +20,7 @@ from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
 
-PAGE = Path(__file__).parents[1] / "app" / "page.py"
+PAGE = ROOT / "app" / "page.py"
 Start = Callable[..., AppTest]
 
 

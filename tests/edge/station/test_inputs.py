@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.station.inputs import MAX_BYTES, MAX_ENTRIES, find_maps, grid_sha256
 from edge.station.stream import split
 from tests.station import npy, npz, synthetic, text, wafer_set
-from tests.test_grids import MAPS
+from tests.wafer_tf.formats.test_grids import MAPS
 from wafer_tf.errors import InputError
 from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import ROOT
 from tests.conftest import SMALL_RUN
 from training import train as trainer
 from training.config import FitConfig, class_weights
@@ -58,7 +59,7 @@ def test_a_run_killed_after_its_first_epoch_resumes_to_the_same_model(small_run:
     run = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "training.fit", *SMALL_RUN, "--out", str(run)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[1],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
     deadline = time.monotonic() + 240
     while not (run / "checkpoints" / "state.json").exists():
@@ -328,7 +329,7 @@ assert model.output.dtype == "float32"
 assert model.get_layer("stage0_conv0").kernel.dtype == "float32"
 assert all(np.isfinite(row["loss"]) for row in progress.history) and len(progress.history) == 2
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -341,7 +342,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 from training.fit import main
 raise SystemExit(main({[*SMALL_RUN, "--out", "run"]!r}))
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
@@ -370,6 +371,6 @@ def test_help_shows_an_example_without_importing_tensorflow(command: str) -> Non
         "except SystemExit as end: assert not end.code\n"
         "assert not {'tensorflow', 'keras', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules), 'heavy import'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert f"python -m {command}" in done.stdout.split("example", 1)[1]

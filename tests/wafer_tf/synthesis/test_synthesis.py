@@ -1,12 +1,11 @@
 """Synthetic maps are valid, reproducible, of their class, with a true mask, and nobody's wafer."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import SHARED
 from wafer_tf.dies import CLASSES, NONE, Die, check_map
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.splitting.near_copies import find_near_copies
@@ -15,7 +14,7 @@ from wafer_tf.synthesis.grids import PRODUCTS, Grid, product_grid
 from wafer_tf.synthesis.patterns import PARAMETERS, PATTERNS
 from wafer_tf.waferset import WaferSet
 
-REAL = Path(__file__).parents[2] / "shared/data/wm811k/wm811k_dev.npz"
+REAL = SHARED / "data/wm811k/wm811k_dev.npz"
 WHOLE_WAFER = ("Near-full", "Random")
 LOCAL = [name for name in CLASSES if name not in (*WHOLE_WAFER, "none")]
 

@@ -35,8 +35,19 @@ def test_the_packed_station_holds_its_modules_and_no_others(station_pyz: Path) -
     with zipfile.ZipFile(station_pyz) as archive:
         names = archive.namelist()
     assert names == ["__main__.py", *modules()]
-    assert {"edge/station/__main__.py", "edge/station/hot_folder/watch.py", "edge/station/speed.py", "wafer_tf/encoding.py"} < set(names)
-    for foreign in ("training", "edge/convert.py", "edge/classify.py", "wafer_tf/learning/models.py", "wafer_tf/readers"):
+    assert {
+        "edge/station/__main__.py",
+        "edge/station/hot_folder/watch.py",
+        "edge/station/speed.py",
+        "wafer_tf/encoding.py",
+    } < set(names)
+    for foreign in (
+        "training",
+        "edge/convert.py",
+        "edge/classify.py",
+        "wafer_tf/learning/models.py",
+        "wafer_tf/readers",
+    ):
         assert not any(name.startswith(foreign) for name in names)
 
 

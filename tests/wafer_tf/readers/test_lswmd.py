@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import ROOT, SHARED
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError
 from wafer_tf.readers import fastarrays, lswmd, read, write_parquet
 from wafer_tf.waferset import WaferSet
 
-DATA = Path(__file__).parent / "data"
-SHARED = Path(__file__).parents[2] / "shared"
+DATA = ROOT / "tests" / "data"
 TAGS = ("pandas019", "pandas10", "pandas15", "pandas22", "pandas31", "pandas31_without_pyarrow")
 
 

@@ -17,14 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests import ROOT
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
 from wafer_tf.readers import open_source, read, source, write_parquet
 from wafer_tf.readers.__main__ import FIGURES, main
 from wafer_tf.readers.summary import Summary
 from wafer_tf.waferset import WaferSet
-
-ROOT = Path(__file__).parents[1]
 
 
 def wafers() -> WaferSet:

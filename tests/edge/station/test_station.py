@@ -341,9 +341,8 @@ def test_a_machine_without_numpy_is_told_what_to_install(bundle_path: Path) -> N
 
 def test_help_imports_nothing_heavy() -> None:
     for arguments in (["--help"], ["classify", "--help"], ["bench", "--help"]):
-        program = (
-            f"import sys, edge.station.__main__\ntry: edge.station.__main__.main({arguments})\nexcept SystemExit: print([*sys.modules])"
-        )
+        program = f"import sys\nfrom edge.station.__main__ import main\ntry: main({arguments})\n"
+        program += "except SystemExit: print([*sys.modules])"
         run = subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, env=bare_environment(), capture_output=True, check=True
         )

@@ -18,6 +18,7 @@ from app.options import choose, parser
 from app.table import COLUMNS, Row, columns, narrowed, row_of, to_csv
 from app.uploads import Rejected, read_uploads
 from app.wafer import grid_of, round_wafer
+from tests import ROOT
 from tests.station import npy, npz, text, wafer_set
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
@@ -25,7 +26,7 @@ from wafer_tf.figures.style import DIE_COLOURS
 from wafer_tf.readers import write_parquet
 from wafer_tf.waferset import WaferSet
 
-APP = Path(__file__).parents[1] / "app"
+APP = ROOT / "app"
 GRID = np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]], np.uint8)
 OTHER = np.array([[1, 1, 1, 2]] * 3, np.uint8)
 
