@@ -25,7 +25,7 @@ from training.runtime import versions
 from wafer_tf.dies import CLASSES
 from wafer_tf.explaining.heat_maps import METHODS, Explainer
 from wafer_tf.learning.models import ModelConfig, build_model
-from wafer_tf.learning.run_folder import predict_logits
+from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.synthesis import synthesize
 
 

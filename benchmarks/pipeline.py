@@ -31,7 +31,7 @@ from training.train import compile_model
 from wafer_tf.learning.augment import Augmentation, redraw
 from wafer_tf.learning.models import build_model
 from wafer_tf.learning.pipeline import training_batches
-from wafer_tf.learning.run_folder import predict_logits
+from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.readers import read, write_parquet
 from wafer_tf.splitting.splits import make_split
 from wafer_tf.waferset import WaferSet

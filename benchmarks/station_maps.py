@@ -60,7 +60,7 @@ def compare(wafers: WaferSet, classifier: Classifier) -> dict[str, int]:
     inputs, records, i = 0, 0, 0
     for batch, _ in evaluation_batches(wafers, size=size):
         trained = batch.numpy()
-        logits = np.stack([classifier.model.logits(encode(wafers.map(i + k), size)) for k in range(len(trained))])
+        logits = np.stack([classifier.tflite.logits(encode(wafers.map(i + k), size)) for k in range(len(trained))])
         for expected, probabilities in zip(trained, decision.probabilities(logits), strict=True):
             data = as_file(wafers.map(i), i)
             (found,) = find_maps(data, "map")

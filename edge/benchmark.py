@@ -140,7 +140,7 @@ def _in_turn(
 
 
 def _litert(content: bytes) -> Infer:
-    from edge.station.interpreter import TfliteModel
+    from wafer_tf.inference.interpreter import TfliteModel
 
     return TfliteModel(content, threads=1).run
 

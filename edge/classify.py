@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from edge.station.flags import add_arguments, load
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.whole_files import whole_file
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
@@ -69,7 +70,6 @@ def classify(args: argparse.Namespace) -> None:
         raise UsageError(f"--processes {processes}; expected at least 1.")
     _check_target(args.out, overwrite=args.overwrite)
     bundle_sha256 = load(args).bundle.sha256  # refuses here, once, not in every process
-    partial = args.out.with_name(f".{args.out.name}.{os.getpid()}.partial")
     decisions: Counter[str] = Counter()
     pool = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_start, initargs=(args, bundle_sha256)
@@ -78,16 +78,13 @@ def classify(args: argparse.Namespace) -> None:
     try:
         with (
             open_source(args.set, progress=True) as source,
-            partial.open("x", encoding="ascii") as out,
+            whole_file(args.out) as out,
             tqdm(desc=f"judging {args.set.name}", total=source.rows, unit=" wafers", mininterval=0.5) as bar,
         ):
             for lines, counted in _in_order(pool, _chunks(source.batches(), str(args.set)), AHEAD * processes):
-                out.write(lines)
+                out.write(lines.encode("ascii"))
                 decisions += counted
                 bar.update(counted.total())
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(args.out)
     except BrokenProcessPool:
         raise InputError(
             "a process ended before its work was done: out of memory, killed, or the bundle changed; nothing was kept. "
@@ -95,7 +92,6 @@ def classify(args: argparse.Namespace) -> None:
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-        partial.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     judged = ", ".join(f"{count} {decision}" for decision, count in sorted(decisions.items()))
     rate = f"{decisions.total() / seconds:.0f} wafers/s on {processes} processes, start included"

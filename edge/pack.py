@@ -6,12 +6,14 @@ sources give the same bytes.
 
 import argparse
 import io
+import os
 import sys
 import zipfile
 from pathlib import Path
 
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError
+from wafer_tf.whole_files import whole_file
 
 ROOT = Path(__file__).parents[1]
 ENTRY = "edge/station/__main__.py"
@@ -45,13 +47,9 @@ def pack(out: Path) -> None:
     """Write the archive; an earlier one is replaced, anything else is not."""
     if out.exists() and not (out.is_file() and out.read_bytes().startswith(SHEBANG + b"PK")):
         raise UsageError(f"{out}: something that is no packed station is there; choose another --out.")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        partial.write_bytes(archive())
-        partial.chmod(0o755)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(out) as file:
+        file.write(archive())
+        os.fchmod(file.fileno(), 0o755)
     print(f"wrote {out} ({out.stat().st_size} bytes, {len(modules())} modules)", file=sys.stderr)
 
 

@@ -28,7 +28,8 @@ def main() -> None:
     from app.wafer import round_wafer
     from experiments import commit
     from wafer_tf.dies import CLASSES, NONE, Die
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.waferset import WaferSet
 
     rng = np.random.default_rng(0)

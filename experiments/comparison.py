@@ -53,10 +53,10 @@ def main() -> None:
     from time import monotonic
 
     from edge.gate.time_per_map import measure
-    from edge.station.interpreter import TfliteModel
     from edge.station.speed import processor
     from wafer_tf.decision import Decision
     from wafer_tf.encoding import encode
+    from wafer_tf.inference.interpreter import TfliteModel
     from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
     from wafer_tf.scoring.scores import score

@@ -85,7 +85,7 @@ class Judge:
 
     def changed(self, heat: Heat) -> Figures:
         """Delete and insert the failing dies of the real maps in the order of heat and ask the model each time."""
-        from wafer_tf.learning.run_folder import predict_logits
+        from wafer_tf.learning.prediction import predict_logits
 
         rng, maps = np.random.default_rng(0), []
         for i in range(len(self.real)):
@@ -205,7 +205,8 @@ def main() -> None:
     from training.job import load_config, load_data
     from training.runtime import prepare, versions
     from wafer_tf.learning.models import build_model
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.splitting.splits import Split
     from wafer_tf.synthesis import synthesize
 

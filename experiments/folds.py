@@ -52,8 +52,9 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
     from training.job import fill_classes
     from training.runtime import prepare
     from training.train import train
-    from wafer_tf.decision import macro_f1
-    from wafer_tf.learning.run_folder import RunFolder, mean_logits, predict_logits
+    from wafer_tf.decision.fitting import macro_f1
+    from wafer_tf.learning.prediction import mean_logits, predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
     from wafer_tf.splitting.splits import make_split
 

@@ -43,9 +43,10 @@ def main() -> None:
 
     from training.config import FitConfig
     from training.job import load_data
-    from wafer_tf.decision import fit_decision
+    from wafer_tf.decision.fitting import fit_decision
     from wafer_tf.dies import CLASSES
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.scoring.scores import score
     from wafer_tf.splitting.groups import number_lots
     from wafer_tf.splitting.splits import Split

@@ -41,8 +41,9 @@ def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dic
     from training.fit import config_of
     from training.runtime import prepare
     from training.train import train
-    from wafer_tf.decision import macro_f1
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.decision.fitting import macro_f1
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.synthesis import synthesize
 
     epochs = max(STEPS * BATCH // (per_class * 9), 1)
@@ -71,9 +72,10 @@ def untouched() -> dict[str, Any]:
     quiet_tensorflow()
 
     from experiments import commit
-    from wafer_tf.decision import macro_f1
+    from wafer_tf.decision.fitting import macro_f1
     from wafer_tf.learning.models import RELEASED
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.synthesis import synthesize
 
     test = synthesize(100, seed=TEST_SEED).wafers

@@ -7,7 +7,7 @@ import numpy as np
 from edge.quantization.calibration import Calibration, choose
 from edge.quantization.quantize import quantizer
 from edge.quantization.recipes import RECIPES, Attempt
-from edge.station.interpreter import TfliteModel
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.synthesis import synthesize
 
 SIZE = 32

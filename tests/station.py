@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.station.interpreter import TfliteModel
 from tests import ROOT
 from wafer_tf.bundle import Golden, write_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.synthesis import synthesize
 
 SIZE = 32

@@ -44,7 +44,8 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
 
     from training.job import data_facts, load_config, load_data
     from training.runtime import prepare, versions
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
     from wafer_tf.reporting.report import format_table, write_report
     from wafer_tf.scoring.scores import score

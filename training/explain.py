@@ -72,7 +72,8 @@ def explain(args: argparse.Namespace) -> None:
     from training.runtime import quiet_tensorflow
 
     quiet_tensorflow()
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
 
     run = RunFolder.open(args.run)
     target = args.out or _free(args.run / "explanations", _name(args), numbered=bool(args.maps))

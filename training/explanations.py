@@ -14,8 +14,9 @@ from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.explaining.narrative import CallFacts, call_facts, sentence
 from wafer_tf.figures.explain import COLUMNS, Tile, explanation_sheet
 from wafer_tf.figures.style import save, style
-from wafer_tf.learning.run_folder import RunFolder, write_whole
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import write_whole
 
 if TYPE_CHECKING:
     from wafer_tf.explaining.heat_maps import Explainer, HeatMaps

@@ -13,11 +13,13 @@ from training.runtime import prepare, versions
 from training.start import known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import train
-from wafer_tf.decision import Decision, fit_decision
+from wafer_tf.decision import Decision
+from wafer_tf.decision.fitting import fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.explaining.heat_maps import Explainer
-from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
+from wafer_tf.learning.prediction import predict_logits
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
 from wafer_tf.reporting.card import WM811K_CITATIONS
 from wafer_tf.reporting.operating_report import write_operating
@@ -29,6 +31,7 @@ from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.splitting.splits import Split, content_hash, make_split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import whole_path, write_whole
 
 BUILTIN = "built-in synthetic maps"
 
@@ -70,8 +73,8 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     model, progress = train(
         config, run, training=training, target=target, validation=validation, start=start, strategy=strategy
     )
-    model.save(run.path / ".model.partial.keras")
-    (run.path / ".model.partial.keras").replace(run.path / "model.keras")
+    with whole_path(run.path / "model.keras") as path:
+        model.save(path)
     _say("scoring the validation and the test part")
     logits = {name: predict_logits(model, part) for name, part in (("validation", validation), ("test", test))}
     run.write_arrays("logits.npz", logits)

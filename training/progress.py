@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from wafer_tf.errors import ModelError
-from wafer_tf.learning.run_folder import RunFolder, write_whole
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import UNREADABLE
+from wafer_tf.whole_files import write_whole
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")

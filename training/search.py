@@ -193,7 +193,7 @@ def _train(
     from training.progress import Progress
     from training.runtime import prepare
     from training.train import train
-    from wafer_tf.learning.run_folder import predict_logits
+    from wafer_tf.learning.prediction import predict_logits
 
     run = run_of(job, trial.number, config.seed)
     if not (run.path / "checkpoints").is_dir():

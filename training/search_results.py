@@ -123,7 +123,7 @@ HEADS = ("rate", "decay", "dropout", "weights", "loss", "smooth", "turn", "noise
 
 def table(found: Sequence[Result]) -> str:
     """Return one line per trial, best first; intervals for the first few and for the defaults."""
-    from wafer_tf.reporting.report import short, span
+    from wafer_tf.reporting.words import short, span
 
     rows = [["trial", "macro-F1", "lead over defaults", "epochs", "seconds", *HEADS]]
     for place, r in enumerate(found):

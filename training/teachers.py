@@ -15,7 +15,8 @@ from tqdm import tqdm
 from training.config import FitConfig
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.learning.run_folder import RunFolder, mean_logits
+from wafer_tf.learning.prediction import mean_logits
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
 from wafer_tf.splitting.overlap import fingerprints, unrelated
 from wafer_tf.splitting.splits import Split

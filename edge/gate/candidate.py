@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from edge.gate.comparison import Check, Comparison, Limits, compare
 from edge.quantization.contents import Audit, audit, require_integer
 from edge.quantization.recipes import Recipe
-from edge.station.interpreter import TfliteModel
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.scoring.scores import Scores, score
 from wafer_tf.waferset import WaferSet
 

@@ -19,7 +19,6 @@ from edge.quantization.metadata import append_metadata
 from edge.quantization.quantize import Quantizer, quantizer
 from edge.quantization.recipes import RECIPES, attempts
 from edge.signing import signature_path
-from edge.station.interpreter import TfliteModel
 from training.job import load_config, load_data
 from training.runtime import prepare
 from wafer_tf.as_json import to_json
@@ -28,12 +27,15 @@ from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.learning.models import in_float32
-from wafer_tf.learning.run_folder import RunFolder, predict_logits, write_whole
+from wafer_tf.learning.prediction import predict_logits
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.reporting.card import model_card
-from wafer_tf.reporting.report import WIDTH
+from wafer_tf.reporting.words import WIDTH
 from wafer_tf.splitting.splits import Split
 from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import write_whole
 
 
 @dataclass(frozen=True)

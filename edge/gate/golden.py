@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.station.interpreter import TfliteModel
 from wafer_tf.bundle import Golden
 from wafer_tf.decision import Decision
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.synthesis import synthesize
 
 PER_CLASS = 4

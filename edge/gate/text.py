@@ -8,7 +8,7 @@ import numpy as np
 from edge.gate.comparison import Check, Comparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
-from wafer_tf.reporting.report import WIDTH, span
+from wafer_tf.reporting.words import WIDTH, span
 from wafer_tf.scoring.scores import Estimate, Scores
 
 Row = tuple[str, int, Scores, Comparison, Latency, bool]

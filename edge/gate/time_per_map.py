@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.station.interpreter import TfliteModel
 from wafer_tf.encoding import encode
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.waferset import WaferSet
 
 MAPS = 200

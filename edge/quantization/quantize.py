@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from edge.quantization.calibration import Calibration
 from edge.quantization.recipes import WHOLE_RANGE, Attempt
-from edge.station.interpreter import TfliteModel
 from wafer_tf.errors import ModelError
+from wafer_tf.inference.interpreter import TfliteModel
 
 if TYPE_CHECKING:
     import keras

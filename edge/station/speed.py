@@ -64,14 +64,14 @@ def measure(classifier: Classifier, files: list[bytes], *, count: int, threads: 
     files = files or [_npy(grid) for grid in classifier.bundle.golden.grids]
     classifier.judge(files[0], "bench")
     first_label_s = _seconds_since_start()
-    fed = [classifier.model.feed(encode(_grid(data), classifier.bundle.input_size)) for data in files]
+    fed = [classifier.tflite.feed(encode(_grid(data), classifier.bundle.input_size)) for data in files]
     inference, path = np.empty(count), np.empty(count)
     for i in range(-WARM_UP, count):
         k = i % len(files)
         started = perf_counter()
         to_line(classifier.judge(files[k], "bench")[0])
         judged = perf_counter()
-        classifier.model.infer(fed[k])
+        classifier.tflite.infer(fed[k])
         inferred = perf_counter()
         if i >= 0:
             path[i], inference[i] = judged - started, inferred - judged

@@ -22,7 +22,7 @@ from training.fit import config_of, main
 from training.job import fill_classes
 from training.progress import MacroF1, Progress
 from training.runtime import prepare
-from wafer_tf.decision import macro_f1
+from wafer_tf.decision.fitting import macro_f1
 from wafer_tf.dies import NONE
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.learning.models import ModelConfig

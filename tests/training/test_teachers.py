@@ -11,7 +11,8 @@ from training.config import FitConfig, parse_fold
 from training.fit import config_of, main
 from training.job import fill_classes, load_config, load_data, without_fold
 from wafer_tf.errors import UsageError
-from wafer_tf.learning.run_folder import RunFolder, mean_logits, predict_logits
+from wafer_tf.learning.prediction import mean_logits, predict_logits
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
 from wafer_tf.readers.parquet import write_parquet
 from wafer_tf.splitting.overlap import fingerprints, unrelated

@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.corrupt_bundles import CHANGES, corrupted, read_files, refusal, write_files
 from edge.station.classifier import Classifier
-from edge.station.interpreter import TfliteModel
 from tests.station import int8_model, make_bundle, npy, station
 from wafer_tf.bundle import CARD, GOLDEN, MANIFEST, SEAL, Golden, load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.inference.interpreter import TfliteModel
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def foreign_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_bundle_read_back_is_what_was_written(bundle_path: Path) -> None:
     bundle = load_bundle(bundle_path)
     classifier = Classifier(bundle)
-    assert (bundle.input, bundle.output) == (classifier.model.input, classifier.model.output)
+    assert (bundle.input, bundle.output) == (classifier.tflite.input, classifier.tflite.output)
     assert classifier.golden_lsb == 0
     assert classifier.xnnpack
     seal = (bundle_path / SEAL).read_text()
@@ -145,7 +145,7 @@ def test_one_and_two_threads_answer_alike(bundle_path: Path) -> None:
     one, two = Classifier(bundle, threads=1), Classifier(bundle, threads=2)
     for grid in bundle.golden.grids:
         planes = encode(grid, bundle.input_size)
-        np.testing.assert_array_equal(one.model.run(planes), two.model.run(planes))
+        np.testing.assert_array_equal(one.tflite.run(planes), two.tflite.run(planes))
 
 
 def test_writing_a_bundle_overwrites_only_a_bundle_and_only_when_told(bundle_path: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from wafer_tf.decision import Decision, fit_decision, macro_f1
+from wafer_tf.decision import Decision
+from wafer_tf.decision.fitting import fit_decision, macro_f1
 
 
 def _sharp(n: int, sure: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES
+from wafer_tf.whole_files import whole_file
 
 # Okabe-Ito, with two further tones for nine classes; "none" is grey because it is the absence of a pattern.
 CLASS_COLOURS = dict(
@@ -53,7 +54,6 @@ def draw_map(axes: Axes, grid: NDArray[np.uint8], *, title: str = "") -> None:
 
 def save(figure: Figure, path: Path, **options: Any) -> Path:
     """Write a figure whole or not at all, and return its path."""
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", bbox_inches="tight", **options)
-    partial.replace(path)
+    with whole_file(path) as out:
+        figure.savefig(out, format="png", bbox_inches="tight", **options)
     return path

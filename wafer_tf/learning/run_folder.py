@@ -15,10 +15,8 @@ DONE             written last: without it the run is not finished
 
 import io
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +28,8 @@ from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.learning.augment import SYMMETRIES, symmetry
-from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.splitting.splits import UNREADABLE
-from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import whole_file, write_whole
 
 if TYPE_CHECKING:
     import keras
@@ -113,13 +109,8 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write an npz file of the folder, whole or not at all."""
-        partial = self.path / f".{name}.partial"
-        try:
-            with partial.open("wb") as out:
-                np.savez_compressed(out, allow_pickle=False, **arrays)
-            partial.replace(self.path / name)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(self.path / name) as out:
+            np.savez_compressed(out, allow_pickle=False, **arrays)
 
     def read_array(self, name: str, key: str) -> NDArray[Any]:
         """Return one array of an npz file of the folder."""
@@ -179,32 +170,3 @@ def newest_run() -> Path:
     if not done:
         raise ModelError(f"{RUNS}/: no finished run there, seen from {Path.cwd()}; train one: python -m training.fit")
     return done[-1].parent
-
-
-def predict_logits(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> NDArray[np.float32]:
-    """Return (n, 9) float32 logits of every map, in order."""
-    batches = evaluation_batches(wafers, size=model.input_shape[1])
-    with redirect_stdout(sys.stderr):
-        return np.asarray(model.predict(batches, verbose=1 if progress else 0), np.float32)
-
-
-def mean_logits(model: "keras.Model", wafers: WaferSet) -> NDArray[np.float32]:
-    """Return (n, 9) float32, the mean of every map's logits over the eight symmetries of the square."""
-    turned = (
-        WaferSet.from_maps((symmetry(wafers.map(i), k) for i in range(len(wafers))), label=wafers.label)
-        for k in range(SYMMETRIES)
-    )
-    return np.asarray(np.mean([predict_logits(model, each) for each in turned], axis=0), np.float32)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all, even after a crash."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from wafer_tf.readers.source import (
     tight,
 )
 from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,31 +76,23 @@ def write_batches(batches: Iterable[WaferSet], path: str | os.PathLike[str], *, 
 
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     layout = schema()
     try:
-        try:
-            with (
-                partial.open("xb") as file,
-                pq.ParquetWriter(
-                    pa.PythonFile(file, mode="w"),
-                    layout,
-                    compression="zstd",
-                    compression_level=ZSTD_LEVEL,
-                    use_dictionary=[name for name in COLUMNS if name != "dies"],
-                    write_statistics=[name for name in COLUMNS if name != "dies"],
-                ) as writer,
-            ):
-                for batch in batches:
-                    writer.write_table(_table(batch, layout), row_group_size=len(batch))
-                writer.close()
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise InputError(f"{path}: could not be written ({error.strerror or error}); nothing was kept.") from error
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        with (
+            whole_file(path) as file,
+            pq.ParquetWriter(
+                pa.PythonFile(file, mode="w"),
+                layout,
+                compression="zstd",
+                compression_level=ZSTD_LEVEL,
+                use_dictionary=[name for name in COLUMNS if name != "dies"],
+                write_statistics=[name for name in COLUMNS if name != "dies"],
+            ) as writer,
+        ):
+            for batch in batches:
+                writer.write_table(_table(batch, layout), row_group_size=len(batch))
+    except OSError as error:
+        raise InputError(f"{path}: could not be written ({error.strerror or error}); nothing was kept.") from error
 
 
 def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":

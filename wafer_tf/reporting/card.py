@@ -5,7 +5,7 @@ from typing import Any
 
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.reporting.findings import warnings_of, weak_classes
-from wafer_tf.reporting.report import format_facts, headline, scored_on, short, span
+from wafer_tf.reporting.words import format_facts, headline, scored_on, short, span
 from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores
 
 WM811K_CITATIONS = (

@@ -1,7 +1,6 @@
 """Operating points in words and tables for an engineer, as JSON for a program, and as a figure."""
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ import numpy as np
 
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES, NONE
-from wafer_tf.learning.run_folder import write_whole
-from wafer_tf.reporting.report import WIDTH, short, span
+from wafer_tf.reporting.words import bullet, short, span
 from wafer_tf.scoring.call_costs import Bounded, wafers_to_measure, wafers_to_show
 from wafer_tf.scoring.operating import MAX_FALSE_ALARM_RATE, RULES, OperatingPoints
 from wafer_tf.scoring.scores import Estimate
+from wafer_tf.whole_files import write_whole
 
 MOST_ROWS = 12
 DEFINITIONS = {
@@ -190,7 +189,7 @@ def _resolution(found: OperatingPoints) -> list[str]:
     ]
     if found.absent:
         texts.append(f"Test holds no {', '.join(found.absent)}: the figures are at the mix of the other classes.")
-    return [line for text in texts for line in _bullet(text)]
+    return [line for text in texts for line in bullet(text)]
 
 
 def _notes(found: OperatingPoints) -> list[str]:
@@ -204,7 +203,7 @@ def _notes(found: OperatingPoints) -> list[str]:
         "A precision with *: no none wafer was called so; the low limit supposes that as many are as the exact limit "
         "allows. That holds for each call alone; of all together, see the flag precision.",
     ]
-    return [line for text in notes for line in _bullet(text)]
+    return [line for text in notes for line in bullet(text)]
 
 
 def _span(estimate: Estimate, *, decimals: int = 3) -> str:
@@ -222,7 +221,3 @@ def _threshold(prob: float) -> str:
 
 def _to_half_of_it() -> int:
     return wafers_to_measure(MAX_FALSE_ALARM_RATE, MAX_FALSE_ALARM_RATE / 2)
-
-
-def _bullet(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH - 2, initial_indent="- ", subsequent_indent="  ")

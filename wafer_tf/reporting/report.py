@@ -11,43 +11,12 @@ from numpy.typing import NDArray
 
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import NONE
-from wafer_tf.learning.run_folder import write_whole
+from wafer_tf.reporting.card import model_card
 from wafer_tf.reporting.findings import warnings_of
-from wafer_tf.scoring.scores import NATURAL_COUNTS, Estimate, Scores
+from wafer_tf.reporting.words import WIDTH, bullet, format_facts, headline, short, span
+from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores
 from wafer_tf.waferset import WaferSet
-
-WIDTH = 100
-
-FACT_NAMES = {
-    "data_name": "data",
-    "data_path": "file",
-    "data_sha256": "SHA-256 of the maps",
-    "part": "part scored",
-    "split_method": "split",
-    "split_sizes": "wafers per part",
-    "near_copies_leaked": "leaked by a lot split",
-    "seed": "seed",
-    "model": "model",
-    "input": "input",
-    "parameters": "parameters",
-    "class_weights": "class weights",
-    "synthetic_training_maps": "synthetic maps",
-    "clean_wafers": "clean wafers, share",
-    "unlabelled_training_maps": "unlabelled maps",
-    "teachers": "teachers",
-    "started_from": "started from",
-    "epochs": "epochs",
-    "best_epoch": "best epoch",
-    "validation_macro_f1": "validation macro-F1",
-    "seconds": "training seconds",
-    "versions": "versions",
-    "command": "command",
-}
-"""Facts the report and the model card know, in the order shown; any further key is shown under its own name.
-
-`citations` (texts the data asks for) and `warnings` (further sentences) are shown apart. `near_copies_leaked` counts
-the test wafers that a plain lot split would have left with a near-copy in another part.
-"""
+from wafer_tf.whole_files import write_whole
 
 
 def write_report(
@@ -77,7 +46,6 @@ def write_report(
         The files written.
     """
     from wafer_tf.figures.scores import write_figures
-    from wafer_tf.reporting.card import model_card
 
     record = {
         "facts": dict(facts),
@@ -107,14 +75,14 @@ def format_report(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping
         "Escapes (defect called none) and false alarms (none called a defect), as scored": _escapes(scores),
         "Confusion: rows true, columns predicted, wafers": _confusion(scores),
         **({"Controls: answers that look at no pattern": _controls(scores, controls)} if controls else {}),
-        "Warnings": [line for text in warnings for line in _bullet(text)] or ["none"],
+        "Warnings": [line for text in warnings for line in bullet(text)] or ["none"],
         "The run": format_facts(facts),
-        "How to read this": _bullet(
+        "How to read this": bullet(
             f"[low, high]: 95 % intervals, {scores.draws} draws of whole groups (wafers sharing a lot or being "
             "near-copies) with replacement; of this test set only, not of another training run."
         )
-        + _bullet("A class never predicted has no precision and F1 0; a class without wafers has no figure (-).")
-        + _bullet(
+        + bullet("A class never predicted has no precision and F1 0; a class without wafers has no figure (-).")
+        + bullet(
             "Calibration error: 15 equal-width bins of the largest probability. Noise can only raise it, so its "
             "interval leans upwards."
         ),
@@ -122,22 +90,6 @@ def format_report(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping
     return "\n\n".join(
         "\n".join([title, *(f"  {line}".rstrip() for line in lines)]) for title, lines in sections.items()
     )
-
-
-def headline(scores: Scores, *, facts: Mapping[str, Any]) -> str:
-    """Return one line: macro-F1, its interval, and what it was measured on."""
-    present = len(scores.classes) - len(scores.absent)
-    classes = f" over {present} of {len(scores.classes)} classes" if scores.absent else ""
-    wafers = f"{scores.wafers:,} wafers in {scores.groups:,} groups"
-    return f"macro-F1 {span(scores.macro_f1)}{classes}: {scored_on(facts)}, {wafers}"
-
-
-def scored_on(facts: Mapping[str, Any]) -> str:
-    """Return "test part of wm811k.npz, group split", or the data's name where no part of it was held out."""
-    data = str(facts.get("data_name", "unnamed data"))
-    if "split_method" not in facts:
-        return data
-    return f"{facts.get('part', 'test')} part of {data}, {facts['split_method']} split"
 
 
 def format_table(scores: Scores) -> str:
@@ -165,25 +117,6 @@ def format_table(scores: Scores) -> str:
     for (a, x), (b, y) in zip(left.items(), right.items(), strict=True):
         lines.append(f"{a:<18} {span(x):<24} {b:<18} {span(y)}")
     return "\n".join(lines)
-
-
-def format_facts(facts: Mapping[str, Any]) -> list[str]:
-    """Return one line per fact, known ones first and in order."""
-    apart = ("citations", "warnings")
-    keys = [key for key in FACT_NAMES if key in facts] + [k for k in facts if k not in FACT_NAMES and k not in apart]
-    return [f"{FACT_NAMES.get(key, key):<22} {_value(facts[key])}" for key in keys]
-
-
-def short(value: float) -> str:
-    """Return three decimals, "-" where undefined."""
-    return "-" if np.isnan(value) else f"{value:.3f}"
-
-
-def span(estimate: Estimate) -> str:
-    """Return "0.912 [0.885, 0.930]", "0.912" without an interval, "-" where undefined."""
-    if np.isnan(estimate.low):
-        return short(estimate.value)
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _natural(scores: Scores) -> list[str]:
@@ -238,15 +171,3 @@ def _controls(scores: Scores, controls: Mapping[str, Any]) -> list[str]:
         name = f"{names.get(key, key)} ({found['says']})" if "says" in found else names.get(key, key)
         lines.append(f"{name:<28} {short(found['macro_f1']):>8} {short(found['accuracy']):>9}")
     return [*lines, f"{'this model':<28} {short(scores.macro_f1.value):>8} {short(scores.accuracy.value):>9}"]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}" if value >= 10_000 else str(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _bullet(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH - 2, initial_indent="- ", subsequent_indent="  ")

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import tokenize
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.splitting.groups import join_identical, join_lots_and_copies, number_lots
 from wafer_tf.splitting.near_copies import MAX_DISTANCE, find_near_copies
 from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import whole_file
 
 Method = Literal["group", "official", "random"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -89,15 +89,8 @@ class Split:
             raise UsageError(f"{path}: exists; a split is not overwritten unasked. Choose another path.")
         facts = {k: v for k, v in asdict(self).items() if k not in ("part", "group")} | {"classes": CLASSES}
         text = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, part=self.part, group=self.group, facts=text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            np.savez_compressed(file, part=self.part, group=self.group, facts=text)
 
     @classmethod
     def load(cls, path: Path, wafers: WaferSet) -> "Split":

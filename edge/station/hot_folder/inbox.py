@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from wafer_tf.whole_files import MAX_NAME, write_whole
+
 DONE, QUARANTINE = "done", "quarantine"
 UNFINISHED = (".tmp", ".part", ".partial")
 EMPTY_TIMES = 10
 """An empty file must be quiet so many times longer: many writers make the file first and fill it later."""
 MAX_BYTES = 16 * 2**20
 """A larger file is not read into memory; the largest map there may be takes 720,000 bytes as int64."""
-MAX_NAME = 255
+
 _CHUNK = 2**20
 
 Stamp = tuple[int, int, int]
@@ -215,6 +217,4 @@ def _write_reason(target: Path, reason: str) -> None:
     """Write why beside the place where a file goes; whole or not at all."""
     text = (reason + "\n").encode(errors="backslashreplace")
     path = _free(target.parent, _fitted(target.name, ".reason.txt"), hashlib.sha256(text).hexdigest())
-    partial = target.parent / ".reason.partial"
-    partial.write_bytes(text)
-    partial.replace(path)
+    write_whole(path, text)

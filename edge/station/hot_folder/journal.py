@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.whole_files import whole_file
+
 MAX_LINE = 2**16
 """Bytes of the longest line; a record takes about 500, a long reason twice that."""
 
@@ -222,12 +224,8 @@ class Journal:
 
     def _write_without(self, damaged: dict[int, int]) -> None:
         """Put a file without the damaged pieces in the place of this one."""
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        with partial.open("wb") as out:
+        with whole_file(self.path) as out:
             out.writelines(line for offset, line in self._lines() if offset not in damaged)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(self.path)
         self.close()
         self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
 

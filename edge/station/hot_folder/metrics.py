@@ -8,8 +8,6 @@ records.jsonl.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from time import time
 
 from edge.station.records import OK, Record
@@ -103,15 +101,3 @@ def _family(name: str, kind: str, help_text: str, samples: Iterable[tuple[str, f
     name = f"wafer_tf_{name}"
     lines = [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}", *(f"{name}{rest} {n}" for rest, n in samples)]
     return "\n".join(lines) + "\n"
-
-
-def write_metrics(path: Path, text: str) -> None:
-    """Write the metrics so that a reader sees them whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise

@@ -6,8 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge.station.hot_folder.faults import Faults
-from edge.station.hot_folder.metrics import Counts, write_metrics
+from edge.station.hot_folder.metrics import Counts
 from wafer_tf.errors import WaferError
+from wafer_tf.whole_files import write_whole
 
 METRICS_S, METRICS_IDLE_S = 1.0, 15.0
 """The metrics are written no more often than the one and, where nothing changes, no less often than the other."""
@@ -54,7 +55,7 @@ class Status:
 
     def _write(self, path: Path, text: str) -> None:
         try:
-            write_metrics(path, text)
+            write_whole(path, text, durable=False)
         except OSError as error:
             self.fail("metrics", error)
         else:

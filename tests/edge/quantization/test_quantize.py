@@ -6,9 +6,9 @@ from edge.quantization.contents import audit, require_integer
 from edge.quantization.metadata import append_metadata, read_metadata
 from edge.quantization.quantize import _pack, _unpack, observe, quantize_int8, refit_logits
 from edge.quantization.recipes import CLIPPED_RANGE, MORE_MAPS, RECIPES, WHOLE_RANGE, attempts
-from edge.station.interpreter import TfliteModel
 from tests.edge_models import SIZE, Files, logits, resnet_files
 from wafer_tf.errors import ModelError
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.synthesis import synthesize
 
 

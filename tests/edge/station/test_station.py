@@ -104,7 +104,7 @@ def test_the_station_encodes_as_training_does_bit_for_bit(real_npz: Path) -> Non
 
 def test_a_record_says_what_the_model_and_the_gates_decision_say(classifier: Classifier) -> None:
     grids = synthetic(2)
-    logits = np.stack([classifier.model.logits(encode(grid, classifier.bundle.input_size)) for grid in grids])
+    logits = np.stack([classifier.tflite.logits(encode(grid, classifier.bundle.input_size)) for grid in grids])
     together = classifier.bundle.decision.probabilities(logits)  # as the gate does it, all maps at once
     labels = set()
     for grid, expected in zip(grids, together, strict=True):

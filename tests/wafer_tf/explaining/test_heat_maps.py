@@ -238,7 +238,8 @@ def test_grad_cam_plus_plus_stays_finite_where_logits_are_large(wafers: WaferSet
 
 
 def test_explaining_leaves_the_model_as_it_was(small_run: Path, wafers: WaferSet) -> None:
-    from wafer_tf.learning.run_folder import RunFolder, predict_logits
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.run_folder import RunFolder
 
     model = RunFolder.open(small_run).model()
     before, weights = predict_logits(model, wafers), model.get_weights()

@@ -9,7 +9,8 @@ import pytest
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.reporting.card import WM811K_CITATIONS, model_card
 from wafer_tf.reporting.findings import warnings_of, weak_classes
-from wafer_tf.reporting.report import WIDTH, format_report, format_table, headline, write_report
+from wafer_tf.reporting.report import format_report, format_table, write_report
+from wafer_tf.reporting.words import WIDTH, headline
 from wafer_tf.scoring.scores import Scores, score
 from wafer_tf.waferset import WaferSet
 

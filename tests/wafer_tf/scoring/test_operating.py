@@ -18,7 +18,8 @@ from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.figures.operating import operating_figure
 from wafer_tf.learning.run_folder import RunFolder, newest_run
 from wafer_tf.readers import write_parquet
-from wafer_tf.reporting.operating_report import WIDTH, format_operating, record
+from wafer_tf.reporting.operating_report import format_operating, record
+from wafer_tf.reporting.words import WIDTH
 from wafer_tf.scoring.call_costs import (
     Costs,
     effective_groups,

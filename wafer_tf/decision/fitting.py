@@ -1,63 +1,18 @@
-"""From logits to the answer a user acts on: softmax((logits + class bias) / temperature).
+"""Fit a decision on wafers that neither trained the model nor judge it. Needs scipy.
 
-Applying a decision needs numpy alone; fitting one needs scipy. Temperature scaling follows Guo et al.,
-"On Calibration of Modern Neural Networks", ICML 2017.
+Temperature scaling follows Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
-from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
-from wafer_tf.errors import ModelError
 
 _STEPS = np.arange(-1.5, 1.51, 0.1)
 _FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The numbers that turn logits into calibrated probabilities.
-
-    Attributes:
-        bias: nine values added to the logits, in the order of CLASSES.
-        temperature: above 0; larger is less sure.
-    """
-
-    bias: tuple[float, ...] = (0.0,) * len(CLASSES)
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if len(self.bias) != len(CLASSES) or not np.isfinite(self.bias).all():
-            raise ModelError(f"decision: bias must be {len(CLASSES)} finite numbers; got {self.bias}.")
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise ModelError(f"decision: temperature must be above 0; got {self.temperature}.")
-
-    def probabilities(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return (n, 9) float64 probabilities of (n, 9) logits."""
-        scaled = (np.asarray(logits, np.float64) + self._bias) / self.temperature
-        scaled -= np.maximum.reduce(scaled, axis=-1, keepdims=True)
-        powers = np.exp(scaled, out=scaled)
-        powers /= np.add.reduce(powers, axis=-1, keepdims=True)
-        return powers
-
-    @cached_property
-    def _bias(self) -> NDArray[np.float64]:
-        return np.array(self.bias)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dict that JSON can hold; `Decision(**d)` with a tuple bias gives it back."""
-        return {**asdict(self), "bias": list(self.bias)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Decision":
-        """Read what `to_json` gave."""
-        if set(data) != {"bias", "temperature"}:
-            raise ModelError(f"decision: keys {sorted(data)}; expected bias and temperature.")
-        return cls(bias=tuple(float(b) for b in data["bias"]), temperature=float(data["temperature"]))
 
 
 def fit_decision(

@@ -1,0 +1,1 @@
+"""Run a bundle's int8 model. Needs numpy and ai-edge-litert alone."""

@@ -1,0 +1,84 @@
+"""A bundle's model, loaded and proven: it answers the golden maps as the gate saw. Needs numpy and ai-edge-litert."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.bundle import MANIFEST, Bundle
+from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import encode
+from wafer_tf.errors import ModelError
+from wafer_tf.inference.interpreter import TfliteModel
+
+MAX_KERNEL_LSB = 3
+"""Steps of the output that a golden map's logit may be from the gate's.
+
+The same kernel gives the same bits; on a trained ResNet18 and 200 maps, XNNPACK, built-in and reference kernels were at
+most 2 steps apart (int8; 1 with 16-bit activations). No label is compared beside the logits: where the likeliest class
+leads by more than twice this it cannot change, and where it leads by less it may, on a good station.
+"""
+MAX_PROBABILITY_ERROR = 1e-9
+"""Between two machines' exp, of float64."""
+
+
+class ProvenModel:
+    """A bundle's model behind its checks.
+
+    Attributes:
+        bundle: what was loaded.
+        tflite: its model, running.
+        xnnpack: whether the XNNPACK delegate runs the model.
+        golden_lsb: how far the golden maps' logits were from the gate's, in steps of the output; 0 on the same kernel.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, allow_slow: bool = False) -> None:
+        """Load the bundle's model and let it judge the golden maps.
+
+        Args:
+            bundle: of `load_bundle`.
+            threads: of the interpreter; the answers do not depend on it.
+            allow_slow: accept running without XNNPACK where the gate had it.
+
+        Raises:
+            ModelError: the model is not the one the bundle describes, or does not answer as the gate saw.
+        """
+        self.bundle = bundle
+        self.tflite = TfliteModel(bundle.model, threads=threads)
+        self.xnnpack = self.tflite.xnnpack
+        if bundle.xnnpack and not self.xnnpack and not allow_slow:
+            raise self._refused(
+                "the gate ran its model on the XNNPACK delegate, which is not at work here: each map would take "
+                "several times as long. Install the pinned ai-edge-litert, or pass --allow-slow"
+            )
+        self._compare_with_bundle()
+        self.golden_lsb = self._judge_golden_maps()
+
+    def probabilities(self, grid: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the (9,) calibrated probabilities, in the order of CLASSES, of one checked map, (rows, cols) uint8."""
+        return self.bundle.decision.probabilities(self.tflite.logits(encode(grid, self.bundle.input_size)))
+
+    def _compare_with_bundle(self) -> None:
+        stated, found = (self.bundle.input, self.bundle.output), (self.tflite.input, self.tflite.output)
+        if stated != found:
+            raise self._refused(f"its model has input and output {found}; {MANIFEST} says {stated}")
+        golden = self.bundle.golden
+        if golden.logits.dtype != self.bundle.output.dtype:
+            raise self._refused(f"golden logits of {golden.logits.dtype}; expected {self.bundle.output.dtype}")
+        expected = self.bundle.decision.probabilities(self.bundle.output.dequantize(golden.logits))
+        if not (np.abs(expected - golden.probabilities) <= MAX_PROBABILITY_ERROR).all():
+            raise self._refused("its decision does not turn the golden logits into the probabilities the gate saw")
+
+    def _judge_golden_maps(self) -> int:
+        golden = self.bundle.golden
+        worst = 0
+        for i, (grid, logits) in enumerate(zip(golden.grids, golden.logits.astype(np.int64), strict=True)):
+            apart = np.abs(self.tflite.run(encode(grid, self.bundle.input_size)) - logits)
+            if apart.max() > MAX_KERNEL_LSB:
+                raise self._refused(
+                    f"golden map {i}: logit of {CLASSES[apart.argmax()]} is {apart.max()} steps of the output from "
+                    f"what the gate saw; kernels differ by at most {MAX_KERNEL_LSB}"
+                )
+            worst = max(worst, int(apart.max()))
+        return worst
+
+    def _refused(self, why: str) -> ModelError:
+        return ModelError(f"bundle {self.bundle.sha256[:12]}: refused: {why}.")

@@ -1,0 +1,31 @@
+"""Logits of many wafer maps by a Keras model."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.learning.augment import SYMMETRIES, symmetry
+from wafer_tf.learning.pipeline import evaluation_batches
+from wafer_tf.waferset import WaferSet
+
+if TYPE_CHECKING:
+    import keras
+
+
+def predict_logits(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> NDArray[np.float32]:
+    """Return (n, 9) float32 logits of every map, in order."""
+    batches = evaluation_batches(wafers, size=model.input_shape[1])
+    with redirect_stdout(sys.stderr):
+        return np.asarray(model.predict(batches, verbose=1 if progress else 0), np.float32)
+
+
+def mean_logits(model: "keras.Model", wafers: WaferSet) -> NDArray[np.float32]:
+    """Return (n, 9) float32, the mean of every map's logits over the eight symmetries of the square."""
+    turned = (
+        WaferSet.from_maps((symmetry(wafers.map(i), k) for i in range(len(wafers))), label=wafers.label)
+        for k in range(SYMMETRIES)
+    )
+    return np.asarray(np.mean([predict_logits(model, each) for each in turned], axis=0), np.float32)
