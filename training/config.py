@@ -1,11 +1,12 @@
 """The configuration of a training run: one frozen dataclass, to JSON and back."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.as_json import from_json
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import UsageError
 from wafer_tf.learning.augment import Augmentation
@@ -114,24 +115,13 @@ class FitConfig:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "FitConfig":
-        """Read what `to_json` gave; an unknown key is an error."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise UsageError(f"run configuration: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}.")
-        try:
-            nested = {"model": ModelConfig(**data["model"]), "augmentation": Augmentation(**data["augmentation"])}
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"run configuration: model or augmentation: {error}.") from error
-        plain = {name: value for name, value in data.items() if name not in nested}
-        optional_kinds = {"data": str, "limit_per_class": int, "split_seed": int, "fold": str, "unlabelled": str}
-        for name, value in plain.items():
-            kind = optional_kinds.get(name, type(getattr(cls, name)))
-            optional = name in optional_kinds
-            if kind is tuple and type(value) is list:
-                plain[name] = value = tuple(value)
-            if not (type(value) is kind or (optional and value is None) or (kind is float and type(value) is int)):
-                raise UsageError(f"run configuration: {name} is {value!r}; expected {kind.__name__}.")
-        return cls(**{**plain, **nested})
+        """Read what `to_json` gave.
+
+        Raises:
+            InputError: an unknown key, or a value of the wrong kind.
+        """
+        found: FitConfig = from_json(cls, data, where="run configuration")
+        return found
 
     def smoke(self) -> "FitConfig":
         """Return the same run made small enough to go through everything in under a minute."""

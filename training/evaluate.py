@@ -6,10 +6,11 @@ The report goes into a new folder under RUN/evaluations; the run's own report is
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from wafer_tf.command import run as run_command
-from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.errors import InputError, UsageError
 
 EXAMPLE = """example:
   python -m training.evaluate runs/20261122-101500-resnet18 --data other_maps.parquet
@@ -47,6 +48,7 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
     from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
+    from wafer_tf.reporting.facts import facts_of
     from wafer_tf.reporting.report import format_table, write_report
     from wafer_tf.scoring.scores import score
     from wafer_tf.splitting.groups import number_lots
@@ -68,18 +70,13 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
             "Run the command where it is found, or score other maps with --data OTHER."
         )
     prepare(seed=config.seed, precision="float32", require_gpu=False)
-    try:
-        own = run.read_json("report.json")["facts"]
-        facts = {name: own[name] for name in ("model", "input", "parameters")} | {"versions": versions()}
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"run folder {path}: report.json lacks what a report of the run holds ({error!r}).") from error
-    model = run.model()
+    own, model = facts_of(run), run.model()
     if data is None:
         wafers = load_data(config)
         split = Split.load(path / "split.npz", wafers)
-        facts |= data_facts(config.data, wafers) | {
-            "part": "test", "split_method": split.method, "near_copies_leaked": split.stats["leaked"]["lot"],
-        }  # fmt: skip
+        facts = replace(
+            data_facts(config.data, wafers), split_method=split.method, near_copies_leaked=split.stats["leaked"]["lot"]
+        )
         group, wafers = split.group[split.test], wafers.select(split.test)
     else:
         wafers = read(data, progress=True)
@@ -87,18 +84,19 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
         if not len(wafers):
             raise InputError(f"{data}: no labelled wafer; expected labels to score against.")
         group = number_lots(wafers.lot)
-        facts |= data_facts(str(data), wafers) | {"part": "every labelled map"}
+        facts = replace(data_facts(str(data), wafers), part="every labelled map")
         copies = count_known(wafers, run.read_array("seen.npz", "fingerprints"))
         if copies:
             warning = f"{copies} of the {len(wafers)} maps scored are copies (also turned or mirrored) of maps the run "
             warning += "trained on or chose by: the scores flatter the model."
-            facts["warnings"] = [warning]
+            facts = replace(facts, warnings=(warning,))
             print(f"warning: {warning}", file=sys.stderr)
     print(f"scoring {len(wafers)} maps with the model of {path}", file=sys.stderr)
     prob = decision.probabilities(predict_logits(model, wafers, progress=True))
     scores = score(wafers.label, prob, group=group)
     target.mkdir(parents=True, exist_ok=True)
-    write_report(target, facts=facts, scores=scores, controls={}, wafers=wafers, label=wafers.label, prob=prob)
+    facts = replace(facts, model=own.model, input=own.input, parameters=own.parameters, versions=versions())
+    write_report(target, facts=facts, scores=scores, controls=None, wafers=wafers, label=wafers.label, prob=prob)
     print(format_table(scores))
     print(f"\nreport: {target}")
 

@@ -1,8 +1,8 @@
 """One whole run: data, split, training, decision, report. Every step finds what an interrupted run left and goes on."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,13 @@ from training.train import train
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
 from wafer_tf.dies import CLASSES
-from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.errors import InputError, ModelError, WaferError
 from wafer_tf.explaining.heat_maps import Explainer
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
 from wafer_tf.reporting.card import WM811K_CITATIONS
+from wafer_tf.reporting.facts import Facts
 from wafer_tf.reporting.operating_report import write_operating
 from wafer_tf.reporting.report import format_table, write_report
 from wafer_tf.scoring.controls import controls
@@ -64,14 +65,14 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     _say(f"{len(training)} maps for training, {len(validation)} for validation, {len(test)} for test; run {run.path}")
     _say("class weights: " + ", ".join(f"{CLASSES[c]} {w:.2f}" for c, w in weights.items()))
 
-    start, note = starting_weights(config, WaferSet.concatenate([validation, test]))
-    if note:
-        _say(note)
-    known = np.union1d(fingerprints(WaferSet.concatenate([training, validation])), known_to_start(start))
+    start = starting_weights(config, WaferSet.concatenate([validation, test]))
+    if start.note:
+        _say(start.note)
+    known = np.union1d(fingerprints(WaferSet.concatenate([training, validation])), known_to_start(start.source))
     if config.teachers:
         known = np.union1d(known, known_to_teachers(config))
     model, progress = train(
-        config, run, training=training, target=target, validation=validation, start=start, strategy=strategy
+        config, run, training=training, target=target, validation=validation, start=start.source, strategy=strategy
     )
     with whole_path(run.path / "model.keras") as path:
         model.save(path)
@@ -86,30 +87,29 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     scores = score(test.label, prob, group=split.group[split.test])
     write_report(
         run.path,
-        facts={
-            **data_facts(config.data, wafers),
-            "part": "test",
-            "split_method": split.method,
-            "split_sizes": {"train": len(kept), "validation": len(validation), "test": len(test)},
-            "near_copies_leaked": split.stats["leaked"]["lot"],
-            "seed": config.seed,
-            "model": f"{config.model.architecture}, width {config.model.width}, {config.model.stem} stem",
-            "input": f"{config.model.input_size} x {config.model.input_size}",
-            "parameters": model.count_params(),
-            "class_weights": config.class_weights,
-            "synthetic_training_maps": synthetic,
-            "clean_wafers": config.clean_wafers,
-            "unlabelled_training_maps": len(training) - len(kept) - synthetic,
-            "teachers": len(config.teachers),
-            "epochs": len(progress.history),
-            "best_epoch": progress.best_epoch + 1,
-            "validation_macro_f1": progress.history[progress.best_epoch]["val_macro_f1"],
-            "seconds": round(sum(row["seconds"] for row in progress.history), 1),
-            "versions": versions(),
-            "command": run.read_json("config.json")["command"],
-            "started_from": start,
-            "warnings": split.stats["warnings"] + ([note] if "flatter" in note else []),
-        },
+        facts=replace(
+            data_facts(config.data, wafers),
+            split_method=split.method,
+            split_sizes={"train": len(kept), "validation": len(validation), "test": len(test)},
+            near_copies_leaked=split.stats["leaked"]["lot"],
+            seed=config.seed,
+            model=f"{config.model.architecture}, width {config.model.width}, {config.model.stem} stem",
+            input=f"{config.model.input_size} x {config.model.input_size}",
+            parameters=model.count_params(),
+            class_weights=config.class_weights,
+            synthetic_training_maps=synthetic,
+            clean_wafers=config.clean_wafers,
+            unlabelled_training_maps=len(training) - len(kept) - synthetic,
+            teachers=len(config.teachers),
+            epochs=len(progress.history),
+            best_epoch=progress.best_epoch + 1,
+            validation_macro_f1=progress.history[progress.best_epoch]["val_macro_f1"],
+            seconds=round(sum(row["seconds"] for row in progress.history), 1),
+            versions=versions(),
+            command=run.read_json("config.json")["command"],
+            started_from=start.source,
+            warnings=(*split.stats["warnings"], *([start.note] if start.flatters else [])),
+        ),
         scores=scores,
         controls=controls(wafers.select(split.train), test),
         wafers=test,
@@ -154,7 +154,7 @@ def load_config(run: RunFolder) -> FitConfig:
     data = run.read_json("config.json")
     try:
         return FitConfig.from_json(data["config"])
-    except (UsageError, KeyError, TypeError) as error:
+    except (WaferError, KeyError, TypeError) as error:
         raise ModelError(
             f"run folder {run.path}: config.json holds no configuration of a run ({error}). Restore it, or train again."
         ) from error
@@ -188,13 +188,14 @@ def fill_classes(training: WaferSet, wanted: int, *, seed: int) -> WaferSet:
     return WaferSet.concatenate([training, made.wafers])
 
 
-def data_facts(data: str | None, wafers: WaferSet) -> dict[str, Any]:
+def data_facts(data: str | None, wafers: WaferSet) -> Facts:
     """Return what a report says of the data; maps with an official split are taken for WM-811K's."""
-    facts: dict[str, Any] = {"data_name": BUILTIN if data is None else Path(data).name, "data_path": data or "none"}
-    facts["data_sha256"] = content_hash(wafers)
-    if (wafers.official_split != "").any():
-        facts["citations"] = list(WM811K_CITATIONS)
-    return facts
+    return Facts(
+        data_name=BUILTIN if data is None else Path(data).name,
+        data_path=data,
+        data_sha256=content_hash(wafers),
+        citations=WM811K_CITATIONS if (wafers.official_split != "").any() else (),
+    )
 
 
 def without_fold(config: FitConfig, split: Split, wafers: WaferSet) -> NDArray[np.int64]:

@@ -90,7 +90,7 @@ def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite
         return Part(wafers.label[index].astype(np.int64), decision.probabilities(logits), split.group[index])
 
     found = find_points(part("validation", split.validation), part("test", split.test), mix=wanted)
-    source = f"test part of {data_facts(config.data, wafers)['data_name']}, {split.method} split"
+    source = f"test part of {data_facts(config.data, wafers).data_name}, {split.method} split"
     write_operating(target, found, source=source)
     print(format_operating(found, source=source))
     print(f"\nfiles: {target}")

@@ -1,5 +1,6 @@
 """What a model's weights start from, and whether that start has seen what the run is to be judged by."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,22 @@ from wafer_tf.splitting.overlap import count_known
 from wafer_tf.waferset import WaferSet
 
 
-def starting_weights(config: FitConfig, judged: WaferSet) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Start:
+    """Where a run's weights come from.
+
+    Attributes:
+        source: for `models.load_backbone_weights`.
+        note: what to tell the user, "" for nothing.
+        flatters: whether `source` learned from copies of maps that the run is judged by.
+    """
+
+    source: str
+    note: str = ""
+    flatters: bool = False
+
+
+def starting_weights(config: FitConfig, judged: WaferSet) -> Start:
     """Settle where the weights come from.
 
     "auto" is the released model where it has the layers asked for and knows none of the maps the run is judged by, else
@@ -22,9 +38,6 @@ def starting_weights(config: FitConfig, judged: WaferSet) -> tuple[str, str]:
         config: of the run.
         judged: the validation and test maps.
 
-    Returns:
-        A source for `models.load_backbone_weights`, and what to tell the user, "" for nothing.
-
     Raises:
         ModelError: the run named is damaged.
     """
@@ -32,13 +45,13 @@ def starting_weights(config: FitConfig, judged: WaferSet) -> tuple[str, str]:
     known = count_known(judged, known_to_start("wafer" if source == "auto" else source))
     copies = f"{known} of the {len(judged)} validation and test maps are copies (also turned or mirrored) of maps"
     if source != "auto":
-        flatters = f"{copies} that {source} learned from: the scores flatter the model."
-        return source, flatters if known else ""
+        note = f"{copies} that {source} learned from: the scores flatter the model."
+        return Start(source, note, flatters=True) if known else Start(source)
     if config.model != _released_model():
-        return "none", ""
+        return Start("none")
     if known:
-        return "none", f"not started from the released model: {copies} it learned from."
-    return "wafer", "started from the released model, models/wafer (--backbone-weights none starts afresh)."
+        return Start("none", f"not started from the released model: {copies} it learned from.")
+    return Start("wafer", "started from the released model, models/wafer (--backbone-weights none starts afresh).")
 
 
 def known_to_start(source: str) -> NDArray[np.uint64]:

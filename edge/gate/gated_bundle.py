@@ -4,7 +4,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from wafer_tf.learning.models import in_float32
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.reporting.card import model_card
+from wafer_tf.reporting.facts import controls_of, facts_of
 from wafer_tf.reporting.words import WIDTH
 from wafer_tf.splitting.splits import Split
 from wafer_tf.waferset import WaferSet
@@ -243,10 +244,9 @@ def _write_bundle(
 
 def _card(run: RunFolder, chosen: Candidate, *, text: str, passed: bool) -> str:
     """Return the card of the quantized model: the run's facts, this model's own figures, and what the gate found."""
-    report = run.read_json("report.json")
-    facts = {name: value for name, value in report["facts"].items() if name != "data_path"}
-    facts["model"] = f"{facts['model']}, {chosen.recipe.name}"
-    card = model_card(chosen.scores, facts=facts, controls=report["controls"])
+    facts = facts_of(run)
+    facts = replace(facts, data_path=None, model=f"{facts.model}, {chosen.recipe.name}")
+    card = model_card(chosen.scores, facts=facts, controls=controls_of(run))
     verdict = "It passed the accuracy gate." if passed else "**It did not pass the accuracy gate.**"
     return (
         f"{card}\n## Quantization\n\nEvery figure above is of the quantized model: {chosen.recipe.says}. {verdict}\n\n"

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from training.runtime import versions
-from wafer_tf.errors import ModelError
 from wafer_tf.learning.run_folder import RunFolder
-
-FACTS = ("data_name", "data_sha256", "split_method", "seed", "model", "input", "parameters")
-"""What is taken from the run's report."""
+from wafer_tf.reporting.facts import facts_of
 
 
 def provenance(run: RunFolder) -> dict[str, Any]:
@@ -21,18 +18,18 @@ def provenance(run: RunFolder) -> dict[str, Any]:
     Raises:
         ModelError: the run's folder lacks something.
     """
-    try:
-        facts = run.read_json("report.json")["facts"]
-        own = {name: facts[name] for name in FACTS}
-    except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"run folder {run.path}: report.json lacks what a report of the run holds ({error!r})."
-        ) from error
+    facts = facts_of(run)
     return {
         "run": run.path.resolve().name,
         "config_sha256": hashlib.sha256((run.path / "config.json").read_bytes()).hexdigest(),
         "model_sha256": hashlib.sha256((run.path / "model.keras").read_bytes()).hexdigest(),
-        **own,
+        "data_name": facts.data_name,
+        "data_sha256": facts.data_sha256,
+        "split_method": facts.split_method,
+        "seed": facts.seed,
+        "model": facts.model,
+        "input": facts.input,
+        "parameters": facts.parameters,
         "versions": versions() | {"ai-edge-litert": version("ai-edge-litert")},
         "commit": commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

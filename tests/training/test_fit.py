@@ -24,7 +24,7 @@ from training.progress import MacroF1, Progress
 from training.runtime import prepare
 from wafer_tf.decision.fitting import macro_f1
 from wafer_tf.dies import NONE
-from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.errors import InputError, ModelError
 from wafer_tf.learning.models import ModelConfig
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.synthesis import synthesize
@@ -254,9 +254,9 @@ def test_the_configuration_goes_to_json_and_back_and_refuses_unknown_keys() -> N
     config = FitConfig(data="maps.npz", model=ModelConfig(width=32), class_weights="balanced")
     data = json.loads(json.dumps(config.to_json()))
     assert FitConfig.from_json(data) == config
-    with pytest.raises(UsageError, match="unknown learning_speed"):
+    with pytest.raises(InputError, match="unknown key 'learning_speed'"):
         FitConfig.from_json({**data, "learning_speed": 1})
-    with pytest.raises(UsageError, match="epochs is '9'; expected int"):
+    with pytest.raises(InputError, match=r"run configuration\.epochs: '9'; expected int"):
         FitConfig.from_json({**data, "epochs": "9"})
 
 

@@ -31,9 +31,9 @@ def _trained_on(run: Path) -> WaferSet:
 
 
 def test_auto_starts_from_the_released_model_where_it_fits_and_says_so(like_released: FitConfig) -> None:
-    source, note = start.starting_weights(like_released, NEW)
-    assert source == "wafer"
-    assert "started from the released model" in note
+    found = start.starting_weights(like_released, NEW)
+    assert (found.source, found.flatters) == ("wafer", False)
+    assert "started from the released model" in found.note
 
 
 def test_the_released_models_weights_are_those_of_its_run(like_released: FitConfig, small_run: Path) -> None:
@@ -48,27 +48,27 @@ def test_auto_starts_afresh_where_the_released_model_knows_the_maps_judged(
 ) -> None:
     known = _trained_on(small_run)
     turned = WaferSet.from_maps([np.rot90(known.map(0)), NEW.map(0)], label=[0, 0])
-    source, note = start.starting_weights(like_released, turned)
-    assert source == "none"
-    assert "1 of the 2 validation and test maps are copies" in note
+    found = start.starting_weights(like_released, turned)
+    assert (found.source, found.flatters) == ("none", False)
+    assert "1 of the 2 validation and test maps are copies" in found.note
 
 
 def test_auto_starts_afresh_for_other_layers_without_a_word(like_released: FitConfig) -> None:
-    assert start.starting_weights(replace(like_released, model=ModelConfig(width=8)), NEW) == ("none", "")
+    assert start.starting_weights(replace(like_released, model=ModelConfig(width=8)), NEW) == start.Start("none")
 
 
 def test_auto_starts_afresh_where_the_project_has_no_released_model(
     like_released: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start, "RELEASED", tmp_path)
-    assert start.starting_weights(like_released, NEW) == ("none", "")
+    assert start.starting_weights(like_released, NEW) == start.Start("none")
 
 
 def test_a_start_that_knows_the_maps_judged_is_taken_where_it_is_asked_for_and_said_to_flatter(
     like_released: FitConfig, small_run: Path
 ) -> None:
     asked = replace(like_released, backbone_weights=str(small_run))
-    assert start.starting_weights(asked, NEW) == (str(small_run), "")
-    source, note = start.starting_weights(asked, _trained_on(small_run))
-    assert source == str(small_run)
-    assert "the scores flatter the model" in note
+    assert start.starting_weights(asked, NEW) == start.Start(str(small_run))
+    found = start.starting_weights(asked, _trained_on(small_run))
+    assert (found.source, found.flatters) == (str(small_run), True)
+    assert "the scores flatter the model" in found.note

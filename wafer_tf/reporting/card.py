@@ -1,11 +1,12 @@
 """The model card of a run: what the model is for, how good it is on what, and where not to trust it."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.reporting.facts import Facts, format_facts
 from wafer_tf.reporting.findings import warnings_of, weak_classes
-from wafer_tf.reporting.words import format_facts, headline, scored_on, short, span
+from wafer_tf.reporting.words import headline, scored_on, short, span
+from wafer_tf.scoring.controls import Controls
 from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores
 
 WM811K_CITATIONS = (
@@ -17,7 +18,7 @@ WM811K_CITATIONS = (
 """What must accompany WM-811K; a run on it gives these as facts["citations"]."""
 
 
-def model_card(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
+def model_card(scores: Scores, *, facts: Facts, controls: Controls | None) -> str:
     """Return the model card, Markdown, from the same figures and facts as the report."""
     sections = {
         "Intended use": _use(),
@@ -28,7 +29,7 @@ def model_card(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[st
         "Limits": _limits(scores, facts, controls),
         "How to reproduce": _reproduce(facts),
     }
-    title = f"# Model card: {facts.get('model', 'wafer-map classifier')}"
+    title = f"# Model card: {facts.model}"
     return "\n\n".join([title, *(f"## {name}\n\n{text}" for name, text in sections.items())]) + "\n"
 
 
@@ -41,25 +42,25 @@ def _use() -> str:
     )
 
 
-def _data(scores: Scores, facts: Mapping[str, Any]) -> str:
+def _data(scores: Scores, facts: Facts) -> str:
     lines = [
         f"Scored on {scored_on(facts)}: {scores.wafers:,} wafers in {scores.groups:,} groups, a group being wafers "
         "that share a lot or are near-copies of each other."
     ]
-    if "split_sizes" in facts:
-        lines.append("Wafers per part: " + ", ".join(f"{k} {v:,}" for k, v in facts["split_sizes"].items()) + ".")
-    if "near_copies_leaked" in facts:
+    if facts.split_sizes is not None:
+        lines.append("Wafers per part: " + ", ".join(f"{k} {v:,}" for k, v in facts.split_sizes.items()) + ".")
+    if facts.near_copies_leaked is not None:
         lines.append(
-            f"A plain lot split would have left {facts['near_copies_leaked']:,} test wafers with a near-copy in "
+            f"A plain lot split would have left {facts.near_copies_leaked:,} test wafers with a near-copy in "
             "another part."
         )
-    if facts.get("citations"):
+    if facts.citations:
         lines.append("The data must be cited as:")
-        lines.append("\n".join(f"{i}. {text}" for i, text in enumerate(facts["citations"], 1)))
+        lines.append("\n".join(f"{i}. {text}" for i, text in enumerate(facts.citations, 1)))
     return "\n\n".join(lines)
 
 
-def _quality(scores: Scores, facts: Mapping[str, Any]) -> str:
+def _quality(scores: Scores, facts: Facts) -> str:
     table = ["| class | wafers | precision | recall | F1 | ROC AUC |", "| --- | ---: | --- | --- | --- | ---: |"]
     table += [
         f"| {c.name} | {c.support} | {span(c.precision)} | {span(c.recall)} | {span(c.f1)} | {short(c.roc_auc)} |"
@@ -95,7 +96,7 @@ def _calibration(scores: Scores) -> str:
     )
 
 
-def _limits(scores: Scores, facts: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
+def _limits(scores: Scores, facts: Facts, controls: Controls | None) -> str:
     lines = [
         *weak_classes(scores),
         *warnings_of(scores, facts=facts, controls=controls),
@@ -104,7 +105,6 @@ def _limits(scores: Scores, facts: Mapping[str, Any], controls: Mapping[str, Any
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _reproduce(facts: Mapping[str, Any]) -> str:
-    command = f"```\n{facts['command']}\n```\n\n" if "command" in facts else ""
-    rest = {key: value for key, value in facts.items() if key != "command"}
-    return command + "```\n" + "\n".join(format_facts(rest)) + "\n```"
+def _reproduce(facts: Facts) -> str:
+    command = f"```\n{facts.command}\n```\n\n" if facts.command else ""
+    return command + "```\n" + "\n".join(format_facts(replace(facts, command=None))) + "\n```"

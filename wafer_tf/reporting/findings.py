@@ -1,11 +1,10 @@
 """What the figures of a run say in words: weak classes, and what a reader must know before trusting a figure."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.reporting.facts import Facts
+from wafer_tf.scoring.controls import Controls
 from wafer_tf.scoring.scores import ClassScores, Scores
 
 WEAK_F1 = 0.8
@@ -33,9 +32,9 @@ def _mistaken(scores: Scores, c: ClassScores) -> str:
     return f"; of its {c.support} wafers, {called[worst]} are called {CLASSES[worst]}" if called[worst] else ""
 
 
-def warnings_of(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[str, Any]) -> list[str]:
+def warnings_of(scores: Scores, *, facts: Facts, controls: Controls | None) -> list[str]:
     """Return what a reader must know before trusting the figures, one sentence or two each."""
-    found = [str(text) for text in facts.get("warnings", ())]
+    found = list(facts.warnings)
     present = [c for c in scores.classes if c.support]
     if scores.absent:
         found.append(
@@ -44,7 +43,7 @@ def warnings_of(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[s
         )
     if scores.groups < 2:
         found.append("All wafers are one group (one lot, or near-copies): there is no interval.")
-    if facts.get("split_method") == "random":
+    if facts.split_method == "random":
         found.append("Random split: wafers of one lot lie on both sides, so these figures are too good.")
     if few := [f"{c.name} ({c.groups})" for c in present if c.groups < FEW_GROUPS]:
         found.append(f"Fewer than {FEW_GROUPS} groups of {_and(few)}: read the intervals, not the figures.")
@@ -53,10 +52,10 @@ def warnings_of(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[s
             f"No miss was seen for {_and(perfect)}: an interval of errors that did not occur has no width; the bound "
             "given is 3 / groups."
         )
-    by_size = controls.get("map_size_only", {}).get("macro_f1")
+    by_size = controls.map_size_only.macro_f1 if controls else None
     if by_size is not None and not scores.macro_f1.low > by_size:
         found.append(f"The model is not shown to be better than a guess from map size alone (macro-F1 {by_size:.3f}).")
-    elif by_size is not None and by_size > controls.get("majority_class", {}).get("macro_f1", 0) + 0.2:
+    elif controls and by_size is not None and by_size > controls.majority_class.macro_f1 + 0.2:
         found.append(
             f"Map size alone reaches macro-F1 {by_size:.3f}: some classes come mostly on some products, and part of "
             "the model's figure may be that."

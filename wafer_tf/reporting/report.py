@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import NONE
 from wafer_tf.reporting.card import model_card
+from wafer_tf.reporting.facts import Facts, format_facts
 from wafer_tf.reporting.findings import warnings_of
-from wafer_tf.reporting.words import WIDTH, bullet, format_facts, headline, short, span
+from wafer_tf.reporting.words import WIDTH, bullet, headline, short, span
+from wafer_tf.scoring.controls import Controls
 from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import write_whole
@@ -22,9 +24,9 @@ from wafer_tf.whole_files import write_whole
 def write_report(
     folder: Path,
     *,
-    facts: Mapping[str, Any],
+    facts: Facts,
     scores: Scores,
-    controls: Mapping[str, Any],
+    controls: Controls | None,
     wafers: WaferSet,
     label: NDArray[np.integer[Any]],
     prob: NDArray[np.floating[Any]],
@@ -34,9 +36,9 @@ def write_report(
 
     Args:
         folder: an existing folder; files of these names are replaced.
-        facts: see FACT_NAMES; values JSON can hold.
+        facts: of the run.
         scores: of `label` and `prob`.
-        controls: as `controls.controls` gives them; may be empty.
+        controls: as `controls.controls` gives them; None where there are none.
         wafers: the n maps scored, in the order of label and prob.
         label: (n,) index into CLASSES.
         prob: (n, 9) rows sum to 1.
@@ -48,9 +50,9 @@ def write_report(
     from wafer_tf.figures.scores import write_figures
 
     record = {
-        "facts": dict(facts),
+        "facts": facts.to_json(),
         "scores": scores,
-        "controls": dict(controls),
+        "controls": controls,
         "warnings": warnings_of(scores, facts=facts, controls=controls),
     }
     texts = {
@@ -65,7 +67,7 @@ def write_report(
     return [*written, *(folder / name for name in texts)]
 
 
-def format_report(scores: Scores, *, facts: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
+def format_report(scores: Scores, *, facts: Facts, controls: Controls | None) -> str:
     """Return the whole report as text, at most 100 columns wide but for long paths and commands."""
     warnings = warnings_of(scores, facts=facts, controls=controls)
     sections = {
@@ -164,10 +166,9 @@ def _confusion(scores: Scores) -> list[str]:
     return lines
 
 
-def _controls(scores: Scores, controls: Mapping[str, Any]) -> list[str]:
-    names = {"majority_class": "majority class", "map_size_only": "map size only"}
+def _controls(scores: Scores, controls: Controls) -> list[str]:
+    majority, by_size = controls.majority_class, controls.map_size_only
     lines = [f"{'':<28} {'macro-F1':>8} {'accuracy':>9}"]
-    for key, found in controls.items():
-        name = f"{names.get(key, key)} ({found['says']})" if "says" in found else names.get(key, key)
-        lines.append(f"{name:<28} {short(found['macro_f1']):>8} {short(found['accuracy']):>9}")
+    for name, found in ((f"majority class ({majority.says})", majority), ("map size only", by_size)):
+        lines.append(f"{name:<28} {short(found.macro_f1):>8} {short(found.accuracy):>9}")
     return [*lines, f"{'this model':<28} {short(scores.macro_f1.value):>8} {short(scores.accuracy.value):>9}"]

@@ -2,40 +2,39 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from wafer_tf.as_json import from_json
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.reporting.card import WM811K_CITATIONS, model_card
+from wafer_tf.reporting.facts import Facts
 from wafer_tf.reporting.findings import warnings_of, weak_classes
 from wafer_tf.reporting.report import format_report, format_table, write_report
 from wafer_tf.reporting.words import WIDTH, headline
+from wafer_tf.scoring.controls import Control, Controls
 from wafer_tf.scoring.scores import Scores, score
 from wafer_tf.waferset import WaferSet
 
 K = len(CLASSES)
-FACTS = {
-    "data_name": "fab7.npz",
-    "data_path": "maps/fab7.npz",
-    "data_sha256": "ab" * 32,
-    "part": "test",
-    "split_method": "group",
-    "split_sizes": {"train": 2100, "validation": 450, "test": 450},
-    "near_copies_leaked": 17,
-    "seed": 3,
-    "model": "ResNet18, width 64",
-    "parameters": 11183945,
-    "seconds": 431.23,
-    "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
-    "command": "python -m training.fit --data maps/fab7.npz --seed 3",
-    "citations": list(WM811K_CITATIONS),
-    "operator": "night shift",
-}
-CONTROLS = {
-    "majority_class": {"says": "none", "macro_f1": 0.06, "accuracy": 0.4},
-    "map_size_only": {"macro_f1": 0.12, "accuracy": 0.5},
-}
+FACTS = Facts(
+    data_name="fab7.npz",
+    data_path="maps/fab7.npz",
+    data_sha256="ab" * 32,
+    split_method="group",
+    split_sizes={"train": 2100, "validation": 450, "test": 450},
+    near_copies_leaked=17,
+    seed=3,
+    model="ResNet18, width 64",
+    parameters=11183945,
+    seconds=431.23,
+    versions={"tensorflow": "2.21.0", "keras": "3.15.1"},
+    command="python -m training.fit --data maps/fab7.npz --seed 3",
+    citations=WM811K_CITATIONS,
+)
+CONTROLS = Controls(Control(0.06, 0.4, says="none"), Control(0.12, 0.5))
 
 
 def scored(label, answer, **options):
@@ -58,7 +57,7 @@ def test_first_line_names_macro_f1_interval_data_and_split(ordinary):
     first = format_report(ordinary[1], facts=FACTS, controls=CONTROLS).splitlines()[0]
     pattern = r"macro-F1 0\.9\d\d \[0\.\d{3}, 0\.\d{3}\]: test part of fab7\.npz, group split, 450 wafers in 50 groups"
     assert re.fullmatch(pattern, first)
-    assert ": fab7.npz, 450 wafers" in headline(ordinary[1], facts={"data_name": "fab7.npz"})
+    assert ": fab7.npz, 450 wafers" in headline(ordinary[1], facts=Facts(data_name="fab7.npz"))
 
 
 def test_table_is_readable_on_a_terminal_and_holds_every_class(ordinary):
@@ -91,7 +90,7 @@ def test_report_is_narrow_and_has_every_section(ordinary):
     assert "3 of 50 called none" in text
     assert re.search(r"majority class \(none\) +0\.060 +0\.400", text)
     assert re.search(r"leaked by a lot split +17", text)
-    assert re.search(r"operator +night shift", text)
+    assert re.search(r"versions +tensorflow 2.21.0, keras 3.15.1", text)
 
 
 def test_files_of_a_run_are_written_and_the_json_gives_the_scores_back(ordinary, tmp_path):
@@ -108,8 +107,8 @@ def test_files_of_a_run_are_written_and_the_json_gives_the_scores_back(ordinary,
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(paths)
     record = json.loads((tmp_path / "report.json").read_text())
     assert Scores.from_json(record["scores"]).to_json() == found.to_json()
-    assert record["facts"] == FACTS
-    assert record["controls"] == CONTROLS
+    assert from_json(Facts, record["facts"], where="facts") == FACTS
+    assert from_json(Controls, record["controls"], where="controls") == CONTROLS
     assert record["warnings"] == warnings_of(found, facts=FACTS, controls=CONTROLS)
     assert (tmp_path / "report.txt").read_text() == format_report(found, facts=FACTS, controls=CONTROLS) + "\n"
     assert (tmp_path / "model_card.md").read_text() == model_card(found, facts=FACTS, controls=CONTROLS)
@@ -122,7 +121,7 @@ def test_files_of_a_run_are_written_and_the_json_gives_the_scores_back(ordinary,
 )
 def test_odd_runs_are_reported_without_nan_or_crash(label, answer):
     found, _ = scored(label, answer, draws=20)
-    text = format_report(found, facts={}, controls={}) + model_card(found, facts={}, controls={})
+    text = format_report(found, facts=Facts(), controls=None) + model_card(found, facts=Facts(), controls=None)
     assert "nan" not in re.sub("unnamed", "", text)
     assert "No wafer is labelled" in text
 
@@ -131,19 +130,19 @@ def test_odd_runs_are_reported_without_nan_or_crash(label, answer):
 
 
 def said(found, *, facts=None, controls=None):
-    return " ".join(warnings_of(found, facts=facts or {}, controls=controls or {}))
+    return " ".join(warnings_of(found, facts=facts or Facts(), controls=controls))
 
 
 def test_absent_classes_are_named(ordinary):
     found, _ = scored(np.tile(np.arange(7), 10), np.tile(np.arange(7), 10), draws=20)
     assert "No wafer is labelled Scratch and none: means run over the other 7 classes" in said(found)
-    assert "over 7 of 9 classes" in headline(found, facts={})
+    assert "over 7 of 9 classes" in headline(found, facts=Facts())
     assert "No wafer is labelled" not in said(ordinary[1])
 
 
 def test_random_split_few_groups_and_one_group_are_warned_of(ordinary):
-    assert "too good" in said(ordinary[1], facts={"split_method": "random"})
-    assert "too good" not in said(ordinary[1], facts={"split_method": "group"})
+    assert "too good" in said(ordinary[1], facts=Facts(split_method="random"))
+    assert "too good" not in said(ordinary[1], facts=Facts(split_method="group"))
     assert "Fewer than" not in said(ordinary[1])
     label = np.tile(np.arange(K), 50)
     assert "Fewer than 20 groups of Center (10), Donut (10)" in said(
@@ -159,9 +158,9 @@ def test_perfect_recall_is_not_taken_for_certainty(ordinary):
 
 def test_map_size_control_is_judged(ordinary):
     assert "size" not in said(ordinary[1], controls=CONTROLS)
-    shortcut = {**CONTROLS, "map_size_only": {"macro_f1": 0.4, "accuracy": 0.6}}
+    shortcut = replace(CONTROLS, map_size_only=Control(0.4, 0.6))
     assert "Map size alone reaches macro-F1 0.400" in said(ordinary[1], controls=shortcut)
-    better = {**CONTROLS, "map_size_only": {"macro_f1": 0.95, "accuracy": 0.6}}
+    better = replace(CONTROLS, map_size_only=Control(0.95, 0.6))
     assert "not shown to be better" in said(ordinary[1], controls=better)
 
 
@@ -172,7 +171,7 @@ def test_artificial_mix_is_warned_of_and_a_natural_one_is_not(ordinary):
 
 
 def test_warnings_of_the_run_are_passed_on(ordinary):
-    assert "Donut: one wafer" in said(ordinary[1], facts={"warnings": ["Donut: one wafer."]})
+    assert "Donut: one wafer" in said(ordinary[1], facts=Facts(warnings=("Donut: one wafer.",)))
 
 
 # === Model card ===
@@ -193,6 +192,6 @@ def test_card_says_use_data_limits_and_command(ordinary):
     assert "10.1109/TSM.2014.2364237" in card
     assert "http://mirlab.org/dataset/public/" in card
     assert "Weak class Loc" in card
-    assert FACTS["command"] in card
+    assert FACTS.command in card
     assert all(f"| {c.name} | 50 | {c.precision.value:.3f} [" in card for c in ordinary[1].classes)
-    assert "mirlab" not in model_card(ordinary[1], facts={"data_name": "built-in"}, controls={})
+    assert "mirlab" not in model_card(ordinary[1], facts=Facts(data_name="built-in"), controls=None)

@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError
-from wafer_tf.scoring.controls import controls
+from wafer_tf.scoring.controls import Control, controls
 from wafer_tf.scoring.scores import NATURAL_COUNTS, Estimate, Scores, rates, score
 from wafer_tf.waferset import WaferSet
 
@@ -332,19 +332,19 @@ def test_size_control_finds_a_shape_shortcut_and_nothing_where_there_is_none():
     tied = wafers_of(label, 10 + 5 * label)
     free = wafers_of(label, 10 + 5 * rng.integers(0, 3, 300))
     half = np.arange(300) < 150
-    assert controls(tied.select(half), tied.select(~half))["map_size_only"]["macro_f1"] == 1
-    assert controls(free.select(half), free.select(~half))["map_size_only"]["macro_f1"] < 0.5
+    assert controls(tied.select(half), tied.select(~half)).map_size_only.macro_f1 == 1
+    assert controls(free.select(half), free.select(~half)).map_size_only.macro_f1 < 0.5
 
 
 def test_size_control_answers_what_is_most_frequent_at_a_size():
     sides = np.repeat(np.arange(10, 20), 10)
     train = wafers_of(np.tile([0, *[NONE] * 9], 10), sides)
     test = wafers_of(np.full(10, NONE), np.arange(10, 20))
-    assert controls(train, test)["map_size_only"]["accuracy"] == 1
+    assert controls(train, test).map_size_only.accuracy == 1
 
 
 def test_majority_control_is_the_training_majority_by_hand():
     train = wafers_of([0, 8, 8, -1, -1, -1], [10] * 6)
     test = wafers_of([0, 8, 8, 0, -1], [10] * 5)
-    found = controls(train, test)["majority_class"]
-    assert found == {"says": "none", "macro_f1": pytest.approx((0 + 2 / 3) / 2), "accuracy": 0.5}
+    found = controls(train, test).majority_class
+    assert found == Control(macro_f1=pytest.approx((0 + 2 / 3) / 2), accuracy=0.5, says="none")
