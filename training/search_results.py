@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import optuna
     from matplotlib.figure import Figure
 
-    from wafer_tf.scoring.scores import Estimate
+    from wafer_tf.scoring.bootstrap import Estimate
 
 STATED, DRAWS = 5, 1000
 """Trials whose interval the table shows; bootstrap draws."""
@@ -57,7 +57,8 @@ def results(job: Job, study: "optuna.Study", *, group: NDArray[np.integer[Any]])
         group: (n,) group of each validation wafer.
     """
     from wafer_tf.dies import CLASSES
-    from wafer_tf.scoring.scores import Estimate, draw_groups, interval, rates
+    from wafer_tf.scoring.bootstrap import Estimate, draw_groups, interval
+    from wafer_tf.scoring.scores import rates
 
     k = len(CLASSES)
     _, group = np.unique(group, return_inverse=True)

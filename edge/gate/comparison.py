@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.scoring.scores import Estimate, draw_groups, interval, rates
+from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
+from wafer_tf.scoring.scores import rates
 
 DRAWS = 1000
 _K = len(CLASSES)
@@ -158,12 +159,7 @@ def compare(
     )
     sums = np.zeros((int(groups.max()) + 1, each.shape[1]))
     np.add.at(sums, groups, each)
-    value = _figures(sums.sum(axis=0))
-    drawn = _figures(draw_groups(sums, draws=draws, seed=seed)) if draws and len(sums) > 1 else None
-
-    def estimate(name: str, c: int | None = None) -> Estimate:
-        at = () if c is None else (c,)
-        return interval(value[name][at], None if drawn is None else drawn[name][(slice(None), *at)])
+    estimate = Bootstrap(sums, _figures, draws=draws, seed=seed).estimate
 
     from scipy.stats import binomtest
 

@@ -9,7 +9,8 @@ from edge.gate.comparison import Check, Comparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
 from wafer_tf.reporting.words import WIDTH, span
-from wafer_tf.scoring.scores import Estimate, Scores
+from wafer_tf.scoring.bootstrap import Estimate
+from wafer_tf.scoring.scores import Scores
 
 Row = tuple[str, int, Scores, Comparison, Latency, bool]
 """Name, bytes of the file, scores, comparison with the float model, time per map, whether XNNPACK ran it."""

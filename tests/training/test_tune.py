@@ -24,7 +24,8 @@ from wafer_tf.errors import ModelError
 from wafer_tf.figures.style import save, style
 from wafer_tf.learning.models import ModelConfig
 from wafer_tf.readers import write_parquet
-from wafer_tf.scoring.scores import Estimate, score
+from wafer_tf.scoring.bootstrap import Estimate
+from wafer_tf.scoring.scores import score
 from wafer_tf.splitting.splits import Split, content_hash
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet

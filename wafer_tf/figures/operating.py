@@ -9,9 +9,9 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from wafer_tf.dies import NONE
+from wafer_tf.scoring.bootstrap import Estimate
 from wafer_tf.scoring.call_costs import Costs
 from wafer_tf.scoring.operating import RULES, OperatingPoints
-from wafer_tf.scoring.scores import Estimate
 
 POINT_STYLES = dict(zip(RULES, (("#0072B2", "o"), ("#009E73", "D"), ("#D55E00", "s")), strict=True))
 AS_CALLED_STYLE = ("#666666", "X")

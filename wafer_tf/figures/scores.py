@@ -13,7 +13,8 @@ from wafer_tf.figures.curves import class_curves, training_curves
 from wafer_tf.figures.errors import error_sheet
 from wafer_tf.figures.reliability import reliability_diagram
 from wafer_tf.figures.style import save, style
-from wafer_tf.scoring.scores import Estimate, Scores
+from wafer_tf.scoring.bootstrap import Estimate
+from wafer_tf.scoring.scores import Scores
 from wafer_tf.waferset import WaferSet
 
 MEASURES = {"precision": ("#0072B2", "o"), "recall": ("#D55E00", "s"), "f1": ("#000000", "D")}

@@ -9,9 +9,9 @@ import numpy as np
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.reporting.words import bullet, short, span
+from wafer_tf.scoring.bootstrap import Estimate
 from wafer_tf.scoring.call_costs import Bounded, wafers_to_measure, wafers_to_show
 from wafer_tf.scoring.operating import MAX_FALSE_ALARM_RATE, RULES, OperatingPoints
-from wafer_tf.scoring.scores import Estimate
 from wafer_tf.whole_files import write_whole
 
 MOST_ROWS = 12

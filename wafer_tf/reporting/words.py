@@ -5,7 +5,8 @@ import textwrap
 import numpy as np
 
 from wafer_tf.reporting.facts import Facts
-from wafer_tf.scoring.scores import Estimate, Scores
+from wafer_tf.scoring.bootstrap import Estimate
+from wafer_tf.scoring.scores import Scores
 
 WIDTH = 100
 """Columns of a report, but for long paths and commands."""

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
 from wafer_tf.scoring.mix import Mix, reweight
-from wafer_tf.scoring.scores import Estimate, draw_groups, interval, rates
+from wafer_tf.scoring.scores import rates
 
 _K = len(CLASSES)
 DEFECTS = np.array([c for c in range(_K) if c != NONE])
@@ -104,16 +105,12 @@ def measure(
     cells = np.bincount((member * _K + label) * _K + called, minlength=n_groups * _K * _K).reshape(n_groups, _K * _K)
     counts, shares = cells.sum(axis=0).reshape(_K, _K), mix.among(label)
     support = counts.sum(axis=1)
-    value = _figures(counts.astype(np.float64), shares)
-    drawn = None
-    if draws and n_groups > 1:
-        sums = draw_groups(cells.astype(np.float64), draws=draws, seed=seed)
-        drawn = _figures(sums.reshape(-1, _K, _K), shares)
-
-    def estimate(key: str, c: int | None = None) -> Estimate:
-        at = () if c is None else (c,)
-        return interval(value[key][at], None if drawn is None else drawn[key][(slice(None), *at)])
-
+    estimate = Bootstrap(
+        cells.astype(np.float64),
+        lambda sums: _figures(sums.reshape(*sums.shape[:-1], _K, _K), shares),
+        draws=draws,
+        seed=seed,
+    ).estimate
     none, defect = label == NONE, (label != NONE) & (shares[label] > 0)
     weight = shares[label] / support[label]
 

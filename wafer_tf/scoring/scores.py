@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from wafer_tf.as_json import from_json, to_json
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError
+from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
 
 NATURAL_COUNTS = (4294, 555, 5189, 9680, 3593, 149, 866, 1193, 147431)
 """Labelled maps per class in the whole of WM-811K, in the order of CLASSES; 85 % are none."""
@@ -19,16 +20,6 @@ ECE_BINS = 15
 
 _K = len(CLASSES)
 _DEFECTS = np.array([c for c in range(_K) if c != NONE])
-_CELLS_AT_ONCE = 4_000_000  # of the draws x groups weights: 32 MB
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % bootstrap interval; NaN where undefined (JSON: null)."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -159,7 +150,7 @@ def score(
     n_groups = int(group.max()) + 1
 
     # Every bootstrapped figure is a function of sums over wafers: 81 cells of the confusion matrix, three sums per
-    # confidence bin, and two more. So a draw is a weighted sum of the groups' sums.
+    # confidence bin, and two more.
     confidence = prob.max(axis=1)
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
     top2 = np.argsort(-prob, axis=1, kind="stable")[:, :2] == label[:, None]
@@ -183,13 +174,8 @@ def score(
         axis=1,
     )
     total = sums.sum(axis=0)
-    value = _figures(total)
-    drawn = _figures(draw_groups(sums, draws=draws, seed=seed)) if draws and n_groups > 1 else None
-
-    def estimate(name: str, c: int | None = None) -> Estimate:
-        at = () if c is None else (c,)
-        return interval(value[name][at], None if drawn is None else drawn[name][(slice(None), *at)])
-
+    bootstrap = Bootstrap(sums, _figures, draws=draws, seed=seed)
+    value, estimate = bootstrap.value, bootstrap.estimate
     support, guesses = np.bincount(label, minlength=_K), np.bincount(predicted, minlength=_K)
     groups_of = (cells.reshape(n_groups, _K, _K).sum(axis=2) > 0).sum(axis=0)
     ranking = [_ranking(label == c, prob[:, c]) for c in range(_K)]
@@ -259,19 +245,6 @@ def _checked(
     return labels, probs, groups
 
 
-def draw_groups(sums: NDArray[np.float64], *, draws: int, seed: int) -> NDArray[np.float64]:
-    """Return (draws, columns): the sums over groups drawn with replacement, from (groups, columns) sums of each."""
-    rng = np.random.default_rng(seed)
-    n = len(sums)
-    parts = []
-    for start in range(0, draws, step := max(1, _CELLS_AT_ONCE // n)):
-        size = min(step, draws - start)
-        picks = rng.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
-        times = np.bincount(picks.ravel(), minlength=size * n).reshape(size, n)
-        parts.append(times.astype(np.float64) @ sums)
-    return np.concatenate(parts)
-
-
 def _figures(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Return every bootstrapped figure from (..., columns) sums, laid out as in `score`."""
     cells, rest = sums[..., : _K * _K], sums[..., _K * _K :]
@@ -318,15 +291,6 @@ def _divide(a: NDArray[np.float64], b: NDArray[np.float64], otherwise: float = n
     shape = np.broadcast_shapes(a.shape, b.shape)
     found: NDArray[np.float64] = np.divide(a, b, out=np.full(shape, otherwise), where=np.broadcast_to(b > 0, shape))
     return found
-
-
-def interval(value: Any, drawn: NDArray[np.float64] | None) -> Estimate:
-    """Return a figure with the 95 % interval of its (draws,) bootstrapped values, NaN among them left out."""
-    kept = np.zeros(0) if drawn is None else drawn[~np.isnan(drawn)]
-    if not len(kept) or np.isnan(value):
-        return Estimate(float(value), np.nan, np.nan)
-    low, high = np.percentile(kept, (2.5, 97.5))
-    return Estimate(float(value), float(low), float(high))
 
 
 def _ranking(true: NDArray[np.bool_], prob: NDArray[np.float64]) -> tuple[float, float]:

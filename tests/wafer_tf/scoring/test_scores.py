@@ -11,8 +11,9 @@ from sklearn import metrics
 
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError
+from wafer_tf.scoring.bootstrap import Estimate
 from wafer_tf.scoring.controls import Control, controls
-from wafer_tf.scoring.scores import NATURAL_COUNTS, Estimate, Scores, rates, score
+from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores, rates, score
 from wafer_tf.waferset import WaferSet
 
 K = len(CLASSES)
@@ -246,7 +247,7 @@ def test_same_seed_same_interval_and_group_numbers_do_not_matter():
 def test_draws_in_blocks_are_the_draws_at_once(monkeypatch):
     label, prob, group = answers(300, groups=80)
     at_once = values(score(label, prob, group=group))
-    monkeypatch.setattr("wafer_tf.scoring.scores._CELLS_AT_ONCE", 1000)
+    monkeypatch.setattr("wafer_tf.scoring.bootstrap._CELLS_AT_ONCE", 1000)
     in_blocks = values(score(label, prob, group=group))
     for place, found in at_once.items():
         expected = [np.nan if v is None else v for v in found.values()]
