@@ -1,10 +1,8 @@
 """The models behind the page, loaded once: logits, embedding and heat of any map, float and int8."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from wafer_tf.waferset import WaferSet
 if TYPE_CHECKING:
     import keras
 
-    from edge.station.classifier import Classifier
+    from wafer_tf.inference.proven import ProvenModel
 
 EMBEDDING = "pool"
 """Layer whose output two similar maps share."""
@@ -126,10 +124,7 @@ class Engine:
         if self._station is None:
             return None
         with self._lock:
-            record = self._station.answer(
-                "page", grid, input_sha256=hashlib.sha256(grid.tobytes()).hexdigest(), started=perf_counter()
-            )
-        return np.array(list(record["probabilities"].values()))
+            return self._station.probabilities(grid)
 
 
 def _key(grid: NDArray[np.uint8]) -> tuple[bytes, tuple[int, ...]]:
@@ -156,8 +151,8 @@ def _compiled(
     return predict
 
 
-def _station(path: Path) -> "Classifier":
-    from edge.station.classifier import Classifier
+def _station(path: Path) -> "ProvenModel":
     from wafer_tf.bundle import load_bundle
+    from wafer_tf.inference.proven import ProvenModel
 
-    return Classifier(load_bundle(path), allow_slow=True)
+    return ProvenModel(load_bundle(path), allow_slow=True)

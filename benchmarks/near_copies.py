@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wafer_tf.dies import NONE, Die
 from wafer_tf.readers import read
-from wafer_tf.splitting.near_copies import MAX_DISTANCE, SYMMETRIES, find_near_copies
+from wafer_tf.splitting.near_copies import MAX_DISTANCE, SHAPE_KEEPING, find_near_copies
 from wafer_tf.splitting.splits import make_split
 from wafer_tf.waferset import WaferSet
 
@@ -60,7 +60,7 @@ def stand_in(real: WaferSet, n: int, rng: np.random.Generator) -> tuple[WaferSet
 
 
 def _turn(grid: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(SYMMETRIES[int(rng.integers(4))](grid))
+    return np.ascontiguousarray(SHAPE_KEEPING[int(rng.integers(4))](grid))
 
 
 def _change(grid: NDArray[np.uint8], dies: int, rng: np.random.Generator) -> NDArray[np.uint8]:

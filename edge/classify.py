@@ -120,8 +120,9 @@ def _start(args: argparse.Namespace, bundle_sha256: str) -> None:
 
 
 def _judge(chunk: _Chunk) -> tuple[str, Counter[str]]:
-    from edge.station.inputs import grid_sha256, wafer_name
+    from edge.station.inputs import wafer_name
     from edge.station.records import to_line
+    from wafer_tf.dies import grid_sha256
 
     if _classifier is None:
         raise RuntimeError("this process was not started by _start")

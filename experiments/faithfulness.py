@@ -62,7 +62,7 @@ Figures = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Judge:
+class Questions:
     """The maps that heat is judged on, and the model that answers for them."""
 
     model: "keras.Model"
@@ -220,35 +220,37 @@ def main() -> None:
     test = wafers.select(Split.load(args.run / "split.npz", wafers).test)
     call = decision.probabilities(predict_logits(model, test)).argmax(1)
     taken = np.concatenate([np.flatnonzero(call == c)[: args.per_class] for c in range(len(CLASSES)) if c != NONE])
-    judge = Judge(
+    questions = Questions(
         model, decision.probabilities, drawn.wafers.select(right), [drawn.mask(int(i)) for i in right],
         test.select(taken), call[taken],
     )  # fmt: skip
 
     methods: dict[str, dict[str, Any]] = {}
-    for (name, heat), on_real in zip(baselines(judge.synthetic).items(), baselines(judge.real).values(), strict=True):
-        methods[name] = {"figures": judge.located(heat) | judge.changed(on_real)}
+    for (name, heat), on_real in zip(
+        baselines(questions.synthetic).items(), baselines(questions.real).values(), strict=True
+    ):
+        methods[name] = {"figures": questions.located(heat) | questions.changed(on_real)}
         print(name, {k: v["mean"] for k, v in methods[name]["figures"].items()}, flush=True)
     for name, parts in variants(model).items():
         explainers = explainers_of(model, parts)
-        located = judge.located(heat_of(explainers, judge.synthetic, judge.synthetic.label))
+        located = questions.located(heat_of(explainers, questions.synthetic, questions.synthetic.label))
         started = time.process_time()  # everything is built and has run by now
-        heat = heat_of(explainers, judge.real, judge.called)
+        heat = heat_of(explainers, questions.real, questions.called)
         seconds = time.process_time() - started
         methods[name] = {
             "layers": [layer for _, layer in parts],
-            "cpu_ms_per_map": round(1000 * seconds / len(judge.real), 1),
+            "cpu_ms_per_map": round(1000 * seconds / len(questions.real), 1),
             "figures": located
-            | judge.changed(heat)
-            | judge.sane(heat, heat_of(explainers_of(untrained, parts), judge.real, judge.called)),
+            | questions.changed(heat)
+            | questions.sane(heat, heat_of(explainers_of(untrained, parts), questions.real, questions.called)),
         }
         print(name, {k: v["mean"] for k, v in methods[name]["figures"].items()}, flush=True)
     ranks, chosen = choose(methods)
     result = {
         "date": str(date.today()), "command": run.read_json("config.json")["command"], "versions": versions(),
-        "synthetic_maps_called_right": dict(zip(CLASSES, judge.synthetic.class_counts().tolist(), strict=True)),
+        "synthetic_maps_called_right": dict(zip(CLASSES, questions.synthetic.class_counts().tolist(), strict=True)),
         "synthetic_maps_drawn_per_class": args.per_class,
-        "real_maps_by_call": {name: int((judge.called == c).sum()) for c, name in enumerate(CLASSES)},
+        "real_maps_by_call": {name: int((questions.called == c).sum()) for c, name in enumerate(CLASSES)},
         "methods": methods, "mean_ranks": ranks, "chosen": chosen,
     }  # fmt: skip
     args.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.station.hot_folder.inbox import MAX_BYTES, Inbox
-from edge.station.hot_folder.loop import HotFolder, Judge
+from edge.station.hot_folder.loop import HotFolder, JudgeFile
 from edge.station.hot_folder.status import Status
 from edge.station.hot_folder.watch import watch
 from edge.station.records import KEYS, Record, rejected
@@ -63,7 +63,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) ->
         time.sleep(0.01)
 
 
-def once(inbox: Path, out: Path, judge: Judge = judge, **options: Any) -> int:
+def once(inbox: Path, out: Path, judge: JudgeFile = judge, **options: Any) -> int:
     """Judge what waits, at once; return the exit code."""
     given = {"bundle_sha256": BUNDLE, "poll_s": 0.01, "settle_s": 0.0, "first_retry_s": 0.01} | options
     return run(lambda: watch(inbox, out, judge, once=True, **given))
@@ -76,7 +76,7 @@ class Running:
         self,
         inbox: Path,
         out: Path,
-        judge: Judge = judge,
+        judge: JudgeFile = judge,
         *,
         settle_s: float = 0.0,
         metrics_file: Path | None = None,

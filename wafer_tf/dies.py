@@ -1,5 +1,6 @@
 """Die states, class names, and the check every wafer map passes before anything else sees it. Needs numpy alone."""
 
+import hashlib
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
@@ -73,3 +74,9 @@ def bad_sides(name: str, shape: Iterable[int]) -> InputError:
         f"map {name}: {sides} cells (rows x columns); expected two sides of {MIN_SIDE} to {MAX_SIDE}. "
         "Crop the grid to the wafer, or merge dies of a larger one."
     )
+
+
+def grid_sha256(grid: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 (hexadecimal) that names a map: of the text "ROWS COLS", a newline, and its dies by rows."""
+    rows, cols = grid.shape
+    return hashlib.sha256(f"{rows} {cols}\n".encode() + grid.tobytes()).hexdigest()

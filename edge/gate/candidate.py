@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.gate.comparison import Check, Comparison, Limits, compare
-from edge.quantization.contents import Audit, audit, require_integer
+from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
@@ -23,7 +23,7 @@ class Candidate:
     Attributes:
         name: the recipe, and what else tells the file from the others.
         made: how, as a bundle records it.
-        audit: of the file.
+        contents: of the file.
         xnnpack: whether the delegate ran it.
         prob: (n, 9) of the test part.
         scores, comparison, checks: of these.
@@ -33,7 +33,7 @@ class Candidate:
     recipe: Recipe
     content: bytes
     made: dict[str, Any]
-    audit: Audit
+    contents: Contents
     xnnpack: bool
     prob: NDArray[np.float64]
     scores: Scores
@@ -47,8 +47,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
-    """What every candidate is held against.
+class Reference:
+    """The float model on a run's test part: what every candidate is held against.
 
     Attributes:
         test, group: the run's test part and its split groups.
@@ -65,12 +65,12 @@ class Judge:
     seed: int
 
     def candidate(self, name: str, recipe: Recipe, content: bytes, *, made: dict[str, Any] | None = None) -> Candidate:
-        """Audit a file, run it and judge it.
+        """Read a file, run it and hold it against the float model.
 
         Raises:
             ModelError: the file is not what its recipe promises.
         """
-        found = require_integer(content, recipe) if recipe.integer else audit(content)
+        found = require_integer(content, recipe) if recipe.integer else read_contents(content)
         model = TfliteModel(content)
         prob = self.decision.probabilities(logits(model, self.test, progress=f"judging {recipe.name}"))
         comparison = compare(self.test.label, self.float_prob, prob, group=self.group, seed=self.seed)
@@ -79,7 +79,7 @@ class Judge:
             recipe=recipe,
             content=content,
             made=made or {},
-            audit=found,
+            contents=found,
             xnnpack=model.xnnpack,
             prob=prob,
             scores=score(self.test.label, prob, group=self.group, seed=self.seed),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge.gate.candidate import Candidate, Judge
+from edge.gate.candidate import Candidate, Reference
 from edge.gate.comparison import Limits
 from edge.gate.golden import golden
 from edge.gate.provenance import provenance
@@ -82,18 +82,18 @@ def convert(path: Path, out: Path, options: Options) -> None:
     model, decision = in_float32(run.model()), run.decision()
     _say(f"the float model on the {len(test)} maps of the test part")
     float_prob = decision.probabilities(predict_logits(model, test, progress=True))
-    judge = Judge(test, split.group[split.test], decision, float_prob, options.limits, options.seed)
+    reference = Reference(test, split.group[split.test], decision, float_prob, options.limits, options.seed)
     _say("converting")
     with quantizer(model) as files:
         others = [
-            judge.candidate("float32", RECIPES["float32"], files.float32),
-            judge.candidate("dynamic_int8", RECIPES["dynamic_int8"], files.dynamic_int8),
+            reference.candidate("float32", RECIPES["float32"], files.float32),
+            reference.candidate("dynamic_int8", RECIPES["dynamic_int8"], files.dynamic_int8),
         ]
-        tried = _try(files, training, judge, options, facts)
+        tried = _try(files, training, reference, options, facts)
     chosen, shown = tried[-1], [*others, *tried]
     latency = measure({candidate.name: candidate.content for candidate in shown}, test)
     text, gate = _text(shown, latency, options), _gate_json(shown, latency, options)
-    _write_report(out, run, chosen, judge, text=text, gate=gate)
+    _write_report(out, run, chosen, reference, text=text, gate=gate)
     if options.gated and not chosen.passed:
         print(text)
         failed = ", ".join(f"{check.name} {check.where}".strip() for check in chosen.checks if not check.passed)
@@ -108,7 +108,7 @@ def convert(path: Path, out: Path, options: Options) -> None:
 
 
 def _try(
-    files: Quantizer, training: WaferSet, judge: Judge, options: Options, facts: Mapping[str, Any]
+    files: Quantizer, training: WaferSet, reference: Reference, options: Options, facts: Mapping[str, Any]
 ) -> list[Candidate]:
     """Make and judge one attempt after another, until one passes or none is left."""
     plan = attempts(options.recipe, options.calibration_maps, available=len(training))
@@ -121,8 +121,8 @@ def _try(
         _say(f"attempt {len(tried) + 1}: {attempt}")
         made = {"recipe": attempt.recipe.name, "attempt": str(attempt), "calibration": calibration[maps].to_json()}
         content = files.integer(attempt, calibration[maps], progress=True)
-        content = append_metadata(content, _metadata(content, judge.decision, {**facts, **made}))
-        tried.append(judge.candidate(str(attempt), attempt.recipe, content, made={**facts, **made}))
+        content = append_metadata(content, _metadata(content, reference.decision, {**facts, **made}))
+        tried.append(reference.candidate(str(attempt), attempt.recipe, content, made={**facts, **made}))
         failed = sum(not check.passed for check in tried[-1].checks)
         _say(f"attempt {len(tried)}: {f'FAIL, beyond {failed} of the limits' if failed else 'PASS'}")
         if not failed:
@@ -153,7 +153,7 @@ def _text(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: O
             format_models(rows),
             f"The gate on {chosen.name}: {verdict}{'' if options.gated else ' (not applied: --no-gate)'}",
             format_checks(chosen.checks, chosen.comparison),
-            "\n".join(textwrap.wrap(f"In the file: {chosen.audit}.", WIDTH)),
+            "\n".join(textwrap.wrap(f"In the file: {chosen.contents}.", WIDTH)),
             footnotes(chosen.comparison),
         ]
     )
@@ -167,7 +167,7 @@ def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], optio
         "limits": to_json(options.limits),
         "checks": to_json(chosen.checks),
         "comparison": chosen.comparison.to_json(),
-        "audit": chosen.audit.to_json(),
+        "audit": chosen.contents.to_json(),
         "models": [
             {
                 "name": c.name,
@@ -187,7 +187,7 @@ def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], optio
 
 
 def _write_report(
-    out: Path, run: RunFolder, chosen: Candidate, judge: Judge, *, text: str, gate: Mapping[str, Any]
+    out: Path, run: RunFolder, chosen: Candidate, reference: Reference, *, text: str, gate: Mapping[str, Any]
 ) -> None:
     """Write NAME.gate.txt, NAME.gate.json and NAME.gate.png beside the bundle's folder."""
     from edge.gate.figure import gate_figure
@@ -200,7 +200,7 @@ def _write_report(
     title = f"{chosen.name} against the float model: {'PASS' if chosen.passed else 'FAIL'}"
     with style():
         figure = gate_figure(
-            chosen.comparison, judge.limits, float_prob=judge.float_prob, prob=chosen.prob, title=title
+            chosen.comparison, reference.limits, float_prob=reference.float_prob, prob=chosen.prob, title=title
         )
         save(figure, _beside(out, "gate.png"))
 

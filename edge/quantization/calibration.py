@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES
+from wafer_tf.dies import CLASSES, grid_sha256
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.errors import InputError
 from wafer_tf.waferset import WaferSet
@@ -20,7 +20,7 @@ class Calibration:
 
     Attributes:
         planes: (n, size, size, 3) uint8 of `encoding.encode`.
-        sha256: of the SHA-256 of each map's shape and dies, in order.
+        sha256: of the `dies.grid_sha256` of each map, in order, as one text.
         counts: (9,) maps of each class.
         seed: of the choice.
     """
@@ -66,13 +66,7 @@ def choose(training: WaferSet, maps: int, *, seed: int, size: int) -> Calibratio
     grids = [training.map(int(i)) for i in chosen]
     return Calibration(
         planes=np.stack([encode(grid, size) for grid in grids]),
-        sha256=hashlib.sha256(b"".join(map_sha256(grid) for grid in grids)).hexdigest(),
+        sha256=hashlib.sha256("".join(grid_sha256(grid) for grid in grids).encode()).hexdigest(),
         counts=tuple(int(n) for n in np.bincount(training.label[chosen], minlength=len(CLASSES))),
         seed=seed,
     )
-
-
-def map_sha256(grid: NDArray[np.uint8]) -> bytes:
-    """Return the digest of one map, (rows, cols) uint8: of "ROWSxCOLS:" and its dies row by row."""
-    rows, cols = grid.shape
-    return hashlib.sha256(f"{rows}x{cols}:".encode() + grid.tobytes()).digest()

@@ -36,7 +36,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Contents:
     """What a .tflite file holds.
 
     Attributes:
@@ -101,7 +101,7 @@ class Audit:
         return found
 
 
-def audit(model: bytes) -> Audit:
+def read_contents(model: bytes) -> Contents:
     """Read what a .tflite file holds; metadata behind it is left alone.
 
     Raises:
@@ -128,7 +128,7 @@ def audit(model: bytes) -> Audit:
                 scales, zero_points = (_list(graph.tensors[at].quantization, name) for name in ("scale", "zeroPoint"))
                 channels = int(graph.tensors[at].shape[axis])
                 weights.append(Weights(text[at], dtype[at], channels, len(scales), not any(zero_points)))
-        return Audit(
+        return Contents(
             operators=dict(sorted(Counter(codes[op.opcodeIndex] for op in graph.operators).items())),
             custom=tuple(c.customCode.decode(errors="replace") for c in whole.operatorCodes if c.customCode),
             dtypes=dict(sorted(Counter(dtype).items())),
@@ -142,13 +142,13 @@ def audit(model: bytes) -> Audit:
         raise ModelError(f"model: not a whole .tflite file ({type(error).__name__}: {error}).") from error
 
 
-def require_integer(model: bytes, recipe: Recipe) -> Audit:
+def require_integer(model: bytes, recipe: Recipe) -> Contents:
     """Return the audit of a model that is what an integer recipe promises.
 
     Raises:
         ModelError: it is not; the text names every fault.
     """
-    found = audit(model)
+    found = read_contents(model)
     if faults := found.faults(recipe):
         raise ModelError(f"model: not what the recipe {recipe.name} promises: {'; '.join(faults)}.")
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, read_entry
-from wafer_tf.dies import MAX_SIDE, MIN_SIDE, bad_sides, check_map
+from wafer_tf.dies import MAX_SIDE, MIN_SIDE, bad_sides, check_map, grid_sha256
 from wafer_tf.errors import InputError
 from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
 from wafer_tf.formats.grids import NPY_MAGIC, npy_grid, text_grid
@@ -74,12 +74,6 @@ def find_maps(data: bytes, name: str) -> Iterator[Found]:
 def wafer_name(lot: str, wafer_index: float, otherwise: str) -> str:
     """Return the id of a map of a wafer set: LOT/WAFER, or `otherwise` where the lot or the wafer is not known."""
     return f"{lot}/{wafer_index:.0f}" if lot and 0 < wafer_index < np.inf else otherwise
-
-
-def grid_sha256(grid: NDArray[np.uint8]) -> str:
-    """Return the hash that names a map in a file of many: of the text "ROWS COLS", a newline, and its dies by rows."""
-    rows, cols = grid.shape
-    return hashlib.sha256(f"{rows} {cols}\n".encode() + grid.tobytes()).hexdigest()
 
 
 def _single(data: bytes, name: str) -> NDArray[np.uint8]:

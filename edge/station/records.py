@@ -1,7 +1,6 @@
 """The station's answer: one JSON line per wafer map. Needs numpy and the standard library alone."""
 
 import json
-from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities
 
 id             the file as named on the command line; of a file of many maps LOT/WAFER, or FILE:NUMBER from 0
 input_sha256   of the file's bytes, as `sha256sum` gives it; of a map in a file of many
-               `inputs.grid_sha256`; null of what could not be read
+               `dies.grid_sha256`; null of what could not be read
 bundle_sha256  of the bundle that judged it
 status         "ok" or "rejected"
 label          class name, null if rejected
@@ -26,9 +25,6 @@ reason         why it was rejected, else null
 """
 OK, REJECTED = "ok", "rejected"
 MAX_REASON = 500
-_pieces = c_make_encoder(  # what json.dumps builds anew for each call, at half its time
-    None, json.JSONEncoder().default, encode_basestring_ascii, None, ": ", ", ", False, False, False
-)
 
 
 def answered(
@@ -85,7 +81,7 @@ def to_line(record: Record) -> str:
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    return "".join(_pieces(record, 0)) + "\n"
+    return json.dumps(record, allow_nan=False) + "\n"
 
 
 def from_line(line: str) -> Record:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import check_map
 from wafer_tf.encoding import encode, to_float
-from wafer_tf.learning.augment import SYMMETRIES, Augmentation, redraw, stretch, symmetry, turn
+from wafer_tf.learning.augment import SYMMETRY_COUNT, Augmentation, redraw, stretch, symmetry, turn
 
 MAPS = st.tuples(st.integers(3, 90), st.integers(3, 90)).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))
@@ -18,7 +18,7 @@ MAPS = st.tuples(st.integers(3, 90), st.integers(3, 90)).flatmap(
 SIZES = st.sampled_from([32, 48, 64, 96])
 
 
-@given(MAPS, SIZES, st.integers(0, SYMMETRIES - 1))
+@given(MAPS, SIZES, st.integers(0, SYMMETRY_COUNT - 1))
 def test_encoding_commutes_with_every_symmetry_bit_for_bit(grid: NDArray[np.uint8], size: int, index: int) -> None:
     planes = np.moveaxis(encode(grid, size), -1, 0)
     turned = np.stack([symmetry(plane, index) for plane in planes], axis=-1)
@@ -114,7 +114,7 @@ def test_all_eight_symmetries_are_drawn() -> None:
     grid = np.arange(1, 10).reshape(3, 3).astype(np.uint8)
     rng = np.random.default_rng(0)
     seen = {Augmentation().apply(grid, rng).tobytes() for _ in range(200)}
-    assert len(seen) == SYMMETRIES
+    assert len(seen) == SYMMETRY_COUNT
     assert grid.tobytes() in seen
 
 

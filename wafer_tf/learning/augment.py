@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die
 
-SYMMETRIES = 8
+SYMMETRY_COUNT = 8
 MAX_STRETCH = 1.5
 """Rows and columns grow by 1 to this, each by its own factor. To fewer dies a scratch one die wide could vanish."""
 
@@ -39,12 +39,12 @@ class Augmentation:
             grid = stretch(grid, rows, cols)
         if self.die_noise:
             grid = redraw(grid, rng.uniform(0, self.die_noise), rng)
-        return symmetry(grid, int(rng.integers(SYMMETRIES))) if self.symmetries else grid
+        return symmetry(grid, int(rng.integers(SYMMETRY_COUNT))) if self.symmetries else grid
 
 
 def symmetry(grid: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     """Return symmetry `index` (0..7) of the square applied to `grid`: index % 4 quarter turns, mirrored from 4 on."""
-    return np.rot90(grid.T if index >= SYMMETRIES // 2 else grid, index % 4)
+    return np.rot90(grid.T if index >= SYMMETRY_COUNT // 2 else grid, index % 4)
 
 
 def turn(grid: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.learning.augment import SYMMETRIES, symmetry
+from wafer_tf.learning.augment import SYMMETRY_COUNT, symmetry
 from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet
 
@@ -26,6 +26,6 @@ def mean_logits(model: "keras.Model", wafers: WaferSet) -> NDArray[np.float32]:
     """Return (n, 9) float32, the mean of every map's logits over the eight symmetries of the square."""
     turned = (
         WaferSet.from_maps((symmetry(wafers.map(i), k) for i in range(len(wafers))), label=wafers.label)
-        for k in range(SYMMETRIES)
+        for k in range(SYMMETRY_COUNT)
     )
     return np.asarray(np.mean([predict_logits(model, each) for each in turned], axis=0), np.float32)

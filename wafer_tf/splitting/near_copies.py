@@ -32,7 +32,7 @@ MIN_DIES = 8
 BLOCK = 2048
 """Maps a side of one block of comparisons: 16 MB of float32."""
 
-SYMMETRIES: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (
+SHAPE_KEEPING: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (
     lambda a: a,
     lambda a: a[..., ::-1, :],
     lambda a: a[..., :, ::-1],
@@ -113,7 +113,7 @@ def bare_copies(wafers: WaferSet, bare: NDArray[np.int64]) -> list[NDArray[np.in
 
 def canonical(grid: NDArray[np.uint8]) -> bytes:
     """Return bytes equal for maps that a symmetry maps onto each other, and for no others."""
-    turned = [g(a) for g in SYMMETRIES for a in (grid, grid.T)]
+    turned = [g(a) for g in SHAPE_KEEPING for a in (grid, grid.T)]
     return min(bytes(str(a.shape), "ascii") + a.tobytes() for a in turned)
 
 
@@ -140,9 +140,9 @@ def _search_shape(
     indices, dies, fails = indices[keep], dies[keep], fails[keep]
     failing = maps[keep] == Die.FAIL
     del maps
-    turned = [g(failing) for g in SYMMETRIES]
+    turned = [g(failing) for g in SHAPE_KEEPING]
     if rows == cols:
-        turned += [g(failing.transpose(0, 2, 1)) for g in SYMMETRIES]
+        turned += [g(failing.transpose(0, 2, 1)) for g in SHAPE_KEEPING]
     packed = [_pack(a) for a in turned]
     roots = _orbit_roots(failing)
     # Rounding of a float32 sum of up to 22,500 terms stays below 0.3 %.
@@ -197,7 +197,7 @@ def _orbit_roots(sets: NDArray[np.bool_]) -> NDArray[np.float32]:
     _, rows, cols = sets.shape
     ones = sets.view(np.uint8)
     counts = np.zeros((len(sets), (rows + 1) // 2, (cols + 1) // 2), np.uint8)
-    for g in SYMMETRIES:
+    for g in SHAPE_KEEPING:
         counts += g(ones)[:, : counts.shape[1], : counts.shape[2]]
     own = np.ones(counts.shape[1:], np.float32)  # cells that a symmetry maps onto themselves were counted twice
     own[rows // 2 :] /= 2

@@ -24,7 +24,7 @@ BATCH, BATCH_S = 64, 1.0
 _SLICE_S = 0.1
 _WRONG_AT_START = (UsageError, FileExistsError, NotADirectoryError, PermissionError)
 
-Judge = Callable[[bytes, str], Iterable[Record]]
+JudgeFile = Callable[[bytes, str], Iterable[Record]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class HotFolder:
         self,
         inbox: Inbox,
         out: Path,
-        judge: Judge,
+        judge: JudgeFile,
         *,
         status: Status,
     ) -> None:

@@ -10,7 +10,7 @@ from types import FrameType
 
 from edge.station.hot_folder.faults import FIRST_RETRY_S
 from edge.station.hot_folder.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
-from edge.station.hot_folder.loop import HotFolder, Judge
+from edge.station.hot_folder.loop import HotFolder, JudgeFile
 from edge.station.hot_folder.status import Status
 from wafer_tf.command import INTERRUPTED
 from wafer_tf.errors import InputError, UsageError
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="judge what is there, then end; exit 4 if something failed")
 
 
-def run(args: argparse.Namespace, judge: Judge, *, bundle_sha256: str) -> int:
+def run(args: argparse.Namespace, judge: JudgeFile, *, bundle_sha256: str) -> int:
     """Watch as the flags of `add_arguments` say; return the exit code."""
     return watch(
         args.inbox,
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, judge: Judge, *, bundle_sha256: str) -> int:
 def watch(
     inbox: Path,
     out: Path,
-    judge: Judge,
+    judge: JudgeFile,
     *,
     bundle_sha256: str,
     poll_s: float = 1.0,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.quantization.calibration import Calibration, choose
-from edge.quantization.contents import audit, require_integer
+from edge.quantization.contents import read_contents, require_integer
 from edge.quantization.metadata import append_metadata, read_metadata
 from edge.quantization.quantize import _pack, _unpack, observe, quantize_int8, refit_logits
 from edge.quantization.recipes import CLIPPED_RANGE, MORE_MAPS, RECIPES, WHOLE_RANGE, attempts
@@ -90,10 +90,10 @@ def test_an_operator_that_a_station_lacks_or_that_should_be_gone_is_a_fault(
 
 def test_a_damaged_file_is_refused_by_the_audit(files: Files) -> None:
     with pytest.raises(ModelError, match=r"not a \.tflite file"):
-        audit(b"no model at all")
+        read_contents(b"no model at all")
     for length in (8, 20, 1000, len(files.int8) // 2):
         with pytest.raises(ModelError, match=r"not a whole \.tflite file"):
-            audit(files.int8[:length])
+            read_contents(files.int8[:length])
 
 
 def test_a_file_with_its_metadata_loads_audits_and_answers_as_without(files: Files, unseen: Calibration) -> None:
@@ -102,7 +102,7 @@ def test_a_file_with_its_metadata_loads_audits_and_answers_as_without(files: Fil
     assert told.startswith(files.int8)
     assert read_metadata(told) == facts
     assert told == append_metadata(files.int8, facts)
-    assert audit(told) == audit(files.int8)
+    assert read_contents(told) == read_contents(files.int8)
     np.testing.assert_array_equal(logits(told, unseen.planes[:5]), logits(files.int8, unseen.planes[:5]))
     with pytest.raises(ModelError, match=r"no whole metadata\.json"):
         read_metadata(files.int8)
@@ -153,7 +153,7 @@ def test_it_answers_as_the_graph_of_ai_edge_quantizer_with_the_same_ranges(files
     )
     theirs = bytes(other.quantized_model)
     assert len(files.not_refitted) == pytest.approx(len(theirs), rel=0.02)
-    assert audit(theirs).operators == audit(files.not_refitted).operators
+    assert read_contents(theirs).operators == read_contents(files.not_refitted).operators
     a, b = logits(theirs, unseen.planes), logits(files.not_refitted, unseen.planes)
     output = TfliteModel(files.not_refitted).output
     assert output is not None
