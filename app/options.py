@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from wafer_tf.command import CommandParser
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.learning.models import RELEASED
+from wafer_tf.released import released, run_folder
 
 EXAMPLE = """examples:
   python -m app
@@ -33,7 +34,7 @@ class Options:
     reference: Path | None
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(CommandParser):
     """A parser whose errors are the project's: the page shows them, where the command would end."""
 
     def error(self, message: str) -> NoReturn:
@@ -42,15 +43,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Return the arguments of the command and of the page."""
-    p = _Parser(
-        "python -m app", description="Open the web page: wafer maps called, explained and compared.", epilog=EXAMPLE,
-        allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = _Parser("python -m app", "Open the web page: wafer maps called, explained and compared.", epilog=EXAMPLE)
     p.add_argument(
         "--run",
-        type=Path,
         metavar="RUN",
-        help="a finished run folder (default: models/wafer, else the newest in runs/)",
+        help="a finished run folder (default: the released model, else the newest in runs/)",
     )
     p.add_argument(
         "--bundle", type=Path, metavar="DIR", help="its int8 bundle (default: RUN/bundle, where there is one)"
@@ -62,29 +59,30 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def choose(args: argparse.Namespace, *, released: Path = RELEASED, runs: Path = Path("runs")) -> Options:
+def choose(args: argparse.Namespace, *, runs: Path = Path("runs")) -> Options:
     """Settle what the page works on.
 
     Args:
         args: of `parser`.
-        released: the model that comes with the project.
         runs: where training.fit leaves its runs.
 
     Raises:
         ModelError: no run was named and there is none.
     """
-    run = args.run or _default_run(released, runs)
+    run = run_folder(args.run) if args.run else _default_run(runs)
     bundle = args.bundle or (run / "bundle" if (run / "bundle").is_dir() else None)
     return Options(run, bundle, args.reference)
 
 
-def _default_run(released: Path, runs: Path) -> Path:
-    if (released / "DONE").is_file():
-        return released
+def _default_run(runs: Path) -> Path:
+    try:
+        return released()
+    except ModelError as error:
+        missing = error
     done = sorted(runs.glob("*/DONE"), key=lambda marker: marker.stat().st_mtime)
     if not done:
         raise ModelError(
-            f"no model: neither {released} nor a finished run in {runs}. Train one with: make fit. Or name one with "
-            "--run RUN."
+            f"no model: no finished run in {runs}, and {missing} Train one with: python -m training.fit. Or name one "
+            "with --run RUN."
         )
     return done[-1].parent

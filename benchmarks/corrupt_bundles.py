@@ -8,7 +8,6 @@ them is that the classes, the model's own quantization, the decision and the gol
 each kind also go through the command, which must end with exit code 3 and print no record.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from wafer_tf.bundle import GOLDEN, MANIFEST, MODEL_FILES, SEAL, load_bundle
+from wafer_tf.command import CommandParser
 from wafer_tf.errors import ModelError
 
 Files = dict[str, bytes]
@@ -250,7 +250,7 @@ def refusal(folder: Path) -> str | None:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.corrupt_bundles", __doc__)
     p.add_argument("bundle", type=Path)
     p.add_argument("foreign", type=Path)
     p.add_argument("--count", type=int, default=1000)

@@ -6,7 +6,6 @@ The default ResNet18 at 64 x 64 with the small stem, untrained: neither cost dep
 not wall time, are counted; every figure comes after a first call that is not, so that no graph is built within it.
 """
 
-import argparse
 import json
 import os
 import time
@@ -15,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 from training.runtime import quiet_tensorflow
+from wafer_tf.command import CommandParser
 
 quiet_tensorflow()
 
@@ -30,7 +30,7 @@ from wafer_tf.synthesis import synthesize
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.explain", __doc__)
     p.add_argument("--maps", type=int, default=1000)
     p.add_argument("--slow-maps", type=int, default=20, help="maps for Score-CAM")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))

@@ -8,7 +8,6 @@ then the next round begins, until there have been 200 kills. After every kill an
 compares the folder and the records with what was put there. The result is in hot_folder_kills.json.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ import numpy as np
 
 from edge.station.hot_folder.inbox import DONE, QUARANTINE
 from edge.station.records import from_line
+from wafer_tf.command import CommandParser
 
 ROOT = Path(__file__).parents[1]
 POLL_S, SETTLE_S = 0.05, 0.1
@@ -135,7 +135,7 @@ def _kill_at_random(inbox: Path, out: Path, bundle: Path, *, within_s: float, rn
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser("python -m benchmarks.hot_folder_kills", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--maps", type=int, default=1000)

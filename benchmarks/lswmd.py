@@ -20,6 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.command import CommandParser
+
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 ROWS = 811_457
@@ -104,7 +106,7 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     """Run the benchmark and write its result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser("python -m benchmarks.lswmd", __doc__)
     parser.add_argument("--file", type=Path, help="an LSWMD.pkl; made if absent")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "lswmd.json")

@@ -5,7 +5,6 @@
 Processor seconds, not wall time, are counted, so that other work on the machine weighs less; still, read the ratios.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from training.runtime import quiet_tensorflow
+from wafer_tf.command import CommandParser
 
 quiet_tensorflow()
 
@@ -37,7 +37,7 @@ MODELS = {
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.models", __doc__)
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     p.add_argument("--batch-size", type=int, default=64)
     args = p.parse_args()

@@ -7,7 +7,6 @@ meet, then changed by one to four seeded changes each. Every result is judged as
 Python or numpy counts as a failure, like an exception or a record that breaks its contract.
 """
 
-import argparse
 import io
 import json
 import platform
@@ -26,6 +25,7 @@ from edge.station.classifier import Classifier
 from edge.station.records import KEYS, Record, from_line, to_line
 from edge.station.stream import split
 from wafer_tf.bundle import load_bundle
+from wafer_tf.command import CommandParser
 from wafer_tf.dies import CLASSES
 from wafer_tf.readers import read
 
@@ -168,7 +168,7 @@ def judged(classifier: Classifier, data: bytes) -> list[Record]:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.mutated_inputs", __doc__)
     p.add_argument("maps", type=Path)
     p.add_argument("bundle", type=Path)
     p.add_argument("--count", type=int, default=20_000)

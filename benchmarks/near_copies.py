@@ -8,7 +8,6 @@ are real maps with 10 to 20 % of their dies changed in state, under a random sym
 maps, turned or mirrored, with two dies changed. The result is in near_copies.json.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from wafer_tf.command import CommandParser
 from wafer_tf.dies import NONE, Die
 from wafer_tf.readers import read
 from wafer_tf.splitting.near_copies import MAX_DISTANCE, SHAPE_KEEPING, find_near_copies
@@ -81,7 +81,7 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser("python -m benchmarks.near_copies", __doc__)
     parser.add_argument("data", type=Path, help="real maps the stand-in is drawn from")
     parser.add_argument("--maps", type=int, default=172_950)
     parser.add_argument("--out", type=Path, help="write the result there as JSON too")

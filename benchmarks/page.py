@@ -7,7 +7,6 @@ and its call have changed. Chromium draws without a GPU. On a machine at work, `
 server and browser the processor when they want it, as on an idle one; the result says whether that was so.
 """
 
-import argparse
 import json
 import os
 import socket
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from wafer_tf.command import CommandParser
 from wafer_tf.dies import CLASSES
 
 FUNCTIONS = """
@@ -60,7 +60,7 @@ STROKE = """async (turn) => {
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.page", __doc__)
     p.add_argument("--run", type=Path, required=True)
     p.add_argument("--bundle", type=Path)
     p.add_argument("--chromium", default="/usr/bin/chromium")

@@ -7,7 +7,6 @@ are of one run on one machine: read their ratio. The memory is the peak resident
 grouping, splitting, training for --steps steps and predicting the validation part.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from datetime import date
 from pathlib import Path
 
 from training.runtime import quiet_tensorflow
+from wafer_tf.command import CommandParser
 
 quiet_tensorflow()
 
@@ -71,7 +71,7 @@ def steps_per_second(model: keras.Model, batch: tuple[tf.Tensor, tf.Tensor], cou
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.pipeline", __doc__)
     p.add_argument("data", type=Path)
     p.add_argument("--maps", type=int, default=172_950)
     p.add_argument("--steps", type=int, default=20)

@@ -28,6 +28,7 @@ from edge.station.classifier import Classifier
 from edge.station.inputs import find_maps
 from edge.station.records import to_line
 from wafer_tf.bundle import load_bundle
+from wafer_tf.command import CommandParser
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.readers import read
 from wafer_tf.waferset import WaferSet
@@ -89,7 +90,7 @@ def soak(wafers: WaferSet, classifier: Classifier, count: int) -> dict[str, Any]
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m benchmarks.station_maps", __doc__)
     p.add_argument("maps_file", type=Path, metavar="MAPS")
     p.add_argument("bundle", type=Path)
     p.add_argument("--random", type=int, default=10_000)

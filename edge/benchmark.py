@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError
+from wafer_tf.released import run_folder
 
 if TYPE_CHECKING:
     import keras
@@ -36,11 +38,10 @@ Infer = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m edge.benchmark", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("run", type=Path, metavar="RUN", help="a run folder that training.fit has finished")
+    p = CommandParser("python -m edge.benchmark", __doc__, epilog=EXAMPLE)
+    p.add_argument(
+        "run", type=run_folder, metavar="RUN", help="a finished run folder, or a released model: wafer, nano"
+    )
     p.add_argument("--maps", type=int, default=1000, metavar="N", help="maps timed for each model (default: 1000)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return p

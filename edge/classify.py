@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.station.flags import add_arguments, load
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.whole_files import whole_file
@@ -40,10 +41,7 @@ AHEAD = 4
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m edge.classify", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = CommandParser("python -m edge.classify", __doc__, epilog=EXAMPLE)
     p.add_argument("set", type=Path, metavar="SET", help="Parquet, npz, LSWMD.pkl, or a folder of class folders")
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the records, one JSON line per wafer")
     p.add_argument("--overwrite", action="store_true", help="replace FILE")

@@ -9,8 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError
+from wafer_tf.released import run_folder
 
 EXAMPLE = """example:
   python -m edge.convert --int8 runs/20261122-101500-resnet18
@@ -26,12 +28,9 @@ def parser() -> argparse.ArgumentParser:
     from edge.quantization.recipes import DEFAULT_MAPS, RECIPES
 
     limits = Limits()
-    p = argparse.ArgumentParser(
-        "python -m edge.convert", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("run", type=Path, nargs="?", metavar="RUN",
-                   help="a run folder that training.fit has finished (default: the newest in runs/)")  # fmt: skip
+    p = CommandParser("python -m edge.convert", __doc__, epilog=EXAMPLE)
+    p.add_argument("run", type=run_folder, nargs="?", metavar="RUN",
+                   help="a finished run folder, or wafer or nano (default: the newest in runs/)")  # fmt: skip
     recipe = p.add_mutually_exclusive_group()
     for name in ("int8", "int16x8"):
         more = " (the default)" if name == "int8" else "; XNNPACK does not run it"

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError
 from wafer_tf.whole_files import whole_file
@@ -29,10 +30,7 @@ FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m edge.pack", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = CommandParser("python -m edge.pack", __doc__, epilog=EXAMPLE)
     p.add_argument("--out", type=Path, default=Path("station.pyz"), metavar="FILE", help="default: station.pyz")
     return p
 

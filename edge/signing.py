@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import ModelError, UsageError
 
@@ -82,10 +83,7 @@ def verify(bundle: Path, key: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m edge.signing", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = CommandParser("python -m edge.signing", __doc__, epilog=EXAMPLE)
     p.add_argument("job", choices=("sign", "verify"))
     p.add_argument("bundle", type=Path, metavar="BUNDLE")
     p.add_argument("--key", type=Path, required=True, help="private key to sign, public key to verify (PEM)")

@@ -6,7 +6,6 @@ Trains what is missing under FOLDER (the split is the released model's), then wr
 docs/img/before_after.png. The test part is read for this table alone; the steps were chosen on validation.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ import numpy as np
 
 from experiments import commit
 from experiments.compare import command, row, table
+from wafer_tf.command import CommandParser
 
 ROOT = Path(__file__).parents[1]
 FINAL = ROOT / "models" / "wafer"
@@ -72,7 +72,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.before_after", __doc__)
     p.add_argument("--data", required=True)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--final", type=Path, default=FINAL, help="the last row (default models/wafer)")

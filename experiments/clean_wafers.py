@@ -5,11 +5,12 @@
 Writes clean_wafers.json.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
+
+from wafer_tf.command import CommandParser
 
 SIDES = (20, 26, 40, 64, 100)
 FAILING = (0, 1, 3, 6, 12, 30)
@@ -17,7 +18,7 @@ MAPS = 20
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.clean_wafers", __doc__)
     p.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()

@@ -5,13 +5,13 @@
 Prints a Markdown table, a row a run, and keeps the figures as JSON. The maps must be where the runs read them.
 """
 
-import argparse
 import json
 import re
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.command import CommandParser
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
 from wafer_tf.scoring.scores import score
@@ -67,7 +67,7 @@ def table(rows: list[dict[str, Any]], figure: str, name: str = "run") -> str:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.compare", __doc__)
     p.add_argument("runs", nargs="+", type=Path)
     p.add_argument("--commit", default="", help="of wafer_tf that trained them, to be kept with the figures")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))

@@ -6,7 +6,6 @@ Trains what is missing under FOLDER, one core each, and quantizes it without a g
 taken as they are. Writes comparison.json. The test part is read for this table alone.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from experiments.before_after import CNN, ROOT, fit
 from experiments.compare import command
 from experiments.forest import forest_logits
 from training.release import SPLIT
+from wafer_tf.command import CommandParser
 
 PUBLISHED = ["--width", "64", "--stem", "imagenet", "--turn-prob", "0", "--stretch-prob", "0", "--die-noise", "0",
              "--clean-wafers", "0"]  # fmt: skip
@@ -44,7 +44,7 @@ def quantized(run: Path) -> bytes:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.comparison", __doc__)
     p.add_argument("--data", required=True)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")

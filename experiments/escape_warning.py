@@ -5,7 +5,6 @@
 Counts over the validation and test parts of all runs together; prints a Markdown table and keeps the counts as JSON.
 """
 
-import argparse
 import json
 from itertools import chain
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from training.job import load_config, load_data
 from training.runtime import quiet_tensorflow
+from wafer_tf.command import CommandParser
 from wafer_tf.dies import NONE
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
@@ -37,7 +37,7 @@ def none_calls(path: Path) -> list[tuple[float, bool]]:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.escape_warning", __doc__)
     p.add_argument("runs", nargs="+", type=Path)
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()

@@ -13,7 +13,6 @@ with the best mean rank over five figures: energy, pointing, overlap, deletion, 
 of equals, the one that looks at fewer layers, then the faster.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.runtime import quiet_tensorflow
+from wafer_tf.command import CommandParser
 from wafer_tf.dies import CLASSES, NONE, Die
 from wafer_tf.explaining.faithfulness import (
     area,
@@ -196,7 +196,7 @@ def choose(methods: dict[str, dict[str, Any]]) -> tuple[dict[str, float], str]:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.faithfulness", __doc__)
     p.add_argument("run", type=Path)
     p.add_argument("--per-class", type=int, default=20, help="synthetic maps drawn, and real maps taken, per class")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))

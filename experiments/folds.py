@@ -7,7 +7,6 @@ over the eight symmetries. Pooled over the folds they rest on every labelled map
 A trial already in the results file is not run again. Each runs on one core, in a process of its own.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -15,6 +14,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from wafer_tf.command import CommandParser
 
 FOLDS = 5
 LIMITS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -109,7 +110,7 @@ def summary(results: list[dict[str, Any]], data: Path, runs: Path) -> None:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.folds", __doc__)
     p.add_argument("trials", nargs="*", metavar="TRIAL", help="default all: " + ", ".join(TRIALS))
     p.add_argument("--data", type=Path, required=True)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")

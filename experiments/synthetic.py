@@ -9,12 +9,12 @@ these two lies what REAL_RUN reads from the die grid alone. The built-in set hol
 one does not: SYNTHETIC_RUN is scored a second time with nine class biases fitted on the real validation part.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.runtime import quiet_tensorflow
+from wafer_tf.command import CommandParser
 
 if TYPE_CHECKING:
     from wafer_tf.scoring.scores import Scores
@@ -32,7 +32,7 @@ def _row(found: "Scores") -> dict[str, Any]:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.synthetic", __doc__)
     p.add_argument("real_run", type=Path)
     p.add_argument("synthetic_run", type=Path)
     p.add_argument("--per-class", type=int, default=100, help="synthetic maps of each class to score")

@@ -8,7 +8,6 @@ the released model untouched. Runs that are finished are not repeated. Writes tr
 was left out by a flag also the table and docs/img/transfer.png, of the default learning rate.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from training.config import FitConfig
+from wafer_tf.command import CommandParser
 
 ROOT = Path(__file__).parents[1]
 PER_CLASS = (5, 20, 50, 100)
@@ -73,13 +73,13 @@ def untouched() -> dict[str, Any]:
 
     from experiments import commit
     from wafer_tf.decision.fitting import macro_f1
-    from wafer_tf.learning.models import RELEASED
     from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.learning.run_folder import RunFolder
+    from wafer_tf.released import released
     from wafer_tf.synthesis import synthesize
 
     test = synthesize(100, seed=TEST_SEED).wafers
-    called = predict_logits(RunFolder.open(RELEASED).model(), test).argmax(1)
+    called = predict_logits(RunFolder.open(released()).model(), test).argmax(1)
     return {"start": UNTOUCHED, "per_class": 0, "macro_f1": round(macro_f1(test.label, called), 4), "commit": commit()}
 
 
@@ -114,7 +114,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = CommandParser("python -m experiments.transfer", __doc__)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
     p.add_argument("--only", choices=STARTS, help="train from this start alone")

@@ -9,8 +9,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.released import results, run_folder
 
 EXAMPLE = """example:
   python -m training.evaluate runs/20261122-101500-resnet18 --data other_maps.parquet
@@ -20,11 +22,10 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m training.evaluate", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("run", type=Path, metavar="RUN", help="a run folder that training.fit has finished")
+    p = CommandParser("python -m training.evaluate", __doc__, epilog=EXAMPLE)
+    p.add_argument(
+        "run", type=run_folder, metavar="RUN", help="a finished run folder, or a released model: wafer, nano"
+    )
     p.add_argument("--data", type=Path, metavar="OTHER", help="other labelled maps, in any format training.fit reads")
     p.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/evaluations/NAME)")
     p.add_argument("--overwrite", action="store_true", help="replace the report of an earlier evaluation in DIR")
@@ -56,7 +57,7 @@ def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool
     from wafer_tf.splitting.splits import Split
 
     run = RunFolder.open(path)
-    target = out or path / "evaluations" / (data.stem if data else "test")
+    target = out or results(path, "evaluations") / (data.stem if data else "test")
     if (target / "report.json").exists() and not overwrite:
         raise UsageError(
             f"{target}: holds the report of an earlier evaluation; add --overwrite or choose another --out."

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.released import results, run_folder
 
 if TYPE_CHECKING:
     from wafer_tf.learning.run_folder import RunFolder
@@ -30,11 +32,10 @@ COUNT_OF_NINE, COUNT_OF_CLASS = 2, 8
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m training.explain", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("run", type=Path, metavar="RUN", help="a run folder that training.fit has finished")
+    p = CommandParser("python -m training.explain", __doc__, epilog=EXAMPLE)
+    p.add_argument(
+        "run", type=run_folder, metavar="RUN", help="a finished run folder, or a released model: wafer, nano"
+    )
     p.add_argument("maps", type=Path, nargs="*", metavar="MAP", help="grid files (.npy, .csv, .txt), one wafer each")
     p.add_argument("--data", type=Path, metavar="OTHER", help="other maps, in any format training.fit reads")
     p.add_argument(
@@ -76,7 +77,7 @@ def explain(args: argparse.Namespace) -> None:
     from wafer_tf.learning.run_folder import RunFolder
 
     run = RunFolder.open(args.run)
-    target = args.out or _free(args.run / "explanations", _name(args), numbered=bool(args.maps))
+    target = args.out or _free(results(args.run, "explanations"), _name(args), numbered=bool(args.maps))
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target}: is a file; expected a folder for the sheets (--out).")
     if (target / "heat.npz").exists() and not args.overwrite:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError, WaferError
 
@@ -33,10 +34,7 @@ def parser() -> argparse.ArgumentParser:
     from wafer_tf.learning.models import ARCHITECTURES, STEMS
 
     d = FitConfig()
-    p = argparse.ArgumentParser(
-        "python -m training.fit", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = CommandParser("python -m training.fit", __doc__, epilog=EXAMPLE, argument_default=argparse.SUPPRESS)
 
     def flag(group: argparse._ArgumentGroup, name: str, default: Any, text: str, **options: Any) -> None:
         kind: dict[str, Any] = {} if default is None or isinstance(default, str) else {"type": type(default)}

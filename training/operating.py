@@ -9,8 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.released import results, run_folder
 
 EXAMPLE = """examples:
   python -m training.operating runs/20261122-101500-resnet18
@@ -23,12 +25,9 @@ exit codes: 0 done, 2 usage, 3 bad run folder, 4 bad input"""
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m training.operating", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    p.add_argument("run", type=Path, nargs="?", metavar="RUN",
-                   help="a run folder that training.fit has finished (default: the newest in runs/)")  # fmt: skip
+    p = CommandParser("python -m training.operating", __doc__, epilog=EXAMPLE)
+    p.add_argument("run", type=run_folder, nargs="?", metavar="RUN",
+                   help="a finished run folder, or wafer or nano (default: the newest in runs/)")  # fmt: skip
     p.add_argument("--mix", metavar="MIX",
                    help="class shares or wafer counts of a fab, all nine classes: a JSON file, or CLASS=SHARE,... "
                    "(default: WM-811K's, 85 %% none)")  # fmt: skip
@@ -51,7 +50,7 @@ def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite
     path = path or newest_run()
     wanted = read_mix(mix) if mix else NATURAL
     run = RunFolder.open(path)
-    target = out or path / "evaluations" / "operating"
+    target = out or results(path, "evaluations") / "operating"
     if (target / "operating.json").exists() and not overwrite:
         raise UsageError(f"{target}: holds operating points already; add --overwrite or choose another --out.")
     if target.exists() and not target.is_dir():

@@ -14,8 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import GateError, ModelError
+from wafer_tf.released import NAMES
 
 EXAMPLE = """example:
   python -m training.release --data wm811k_dev.npz --unlabelled wm811k_unlabelled.npz
@@ -24,7 +26,6 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy 
 
 SPLIT = ["--split-seed", "0", "--shares", "0.8", "0.1", "0.1"]
 TEACHERS = 5
-RELEASED = ("wafer", "nano")
 
 KEPT = [
     "DONE", "bundle", "bundle.gate.json", "bundle.gate.png", "bundle.gate.txt", "class_weights.json", "config.json",
@@ -41,10 +42,7 @@ MAX_BYTES = 10_000_000
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    p = argparse.ArgumentParser(
-        "python -m training.release", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = CommandParser("python -m training.release", __doc__, epilog=EXAMPLE)
     p.add_argument("--data", required=True, metavar="PATH", help="labelled maps")
     p.add_argument("--unlabelled", required=True, metavar="PATH", help="maps without labels, for the nano model")
     p.add_argument("--work", type=Path, default=Path("runs/release"), metavar="DIR", help="default runs/release")
@@ -90,10 +88,10 @@ def _release(args: argparse.Namespace) -> None:
             _call("training.fit", ["--resume", str(run)])
         else:
             _call("training.fit", ["--data", args.data, *flags, "--out", str(run)])
-    for name in RELEASED:
+    for name in NAMES:
         if not (args.work / name / "bundle").exists():
             _call("edge.convert", ["--int8", str(args.work / name)])
-    for name in RELEASED:
+    for name in NAMES:
         publish(args.work / name, args.out / name)
         print(f"{args.out / name}: released")
     print(f"made in {(time.monotonic() - began) / 60:.0f} minutes of this call")

@@ -1,14 +1,15 @@
 """What a model's weights start from, and whether that start has seen what the run is to be judged by."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FitConfig
-from wafer_tf.learning.models import RELEASED, ModelConfig
+from wafer_tf.errors import ModelError
+from wafer_tf.learning.models import ModelConfig
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.released import DEFAULT, released, run_folder
 from wafer_tf.splitting.overlap import count_known
 from wafer_tf.waferset import WaferSet
 
@@ -42,25 +43,27 @@ def starting_weights(config: FitConfig, judged: WaferSet) -> Start:
         ModelError: the run named is damaged.
     """
     source = config.backbone_weights
-    known = count_known(judged, known_to_start("wafer" if source == "auto" else source))
+    if source == "auto" and config.model != _released_model():
+        return Start("none")
+    known = count_known(judged, known_to_start(DEFAULT if source == "auto" else source))
     copies = f"{known} of the {len(judged)} validation and test maps are copies (also turned or mirrored) of maps"
     if source != "auto":
         note = f"{copies} that {source} learned from: the scores flatter the model."
         return Start(source, note, flatters=True) if known else Start(source)
-    if config.model != _released_model():
-        return Start("none")
     if known:
         return Start("none", f"not started from the released model: {copies} it learned from.")
-    return Start("wafer", "started from the released model, models/wafer (--backbone-weights none starts afresh).")
+    return Start(DEFAULT, f"started from the released model, {DEFAULT} (--backbone-weights none starts afresh).")
 
 
 def known_to_start(source: str) -> NDArray[np.uint64]:
     """Return the fingerprints of the maps that weights of this source rest on, none where they are not kept."""
-    return RunFolder(RELEASED if source == "wafer" else Path(source)).seen()
+    return RunFolder(run_folder(source)).seen()
 
 
 def _released_model() -> ModelConfig | None:
     """The configuration of the released model, None where the project has none."""
-    if not (RELEASED / "DONE").is_file():
+    try:
+        run = RunFolder.open(released())
+    except ModelError:
         return None
-    return FitConfig.from_json(RunFolder.open(RELEASED).read_json("config.json")["config"]).model
+    return FitConfig.from_json(run.read_json("config.json")["config"]).model

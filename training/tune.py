@@ -27,6 +27,7 @@ from training.search_results import (
     verdict,
     within_noise,
 )  # fmt: skip
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.learning.run_folder import RunFolder
@@ -63,10 +64,7 @@ the search began with), 130 interrupted (the same command goes on)"""
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     d = FitConfig()
-    p = argparse.ArgumentParser(
-        "python -m training.tune", description=__doc__, epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    p = CommandParser("python -m training.tune", __doc__, epilog=EXAMPLE)
     p.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the search; an existing one goes on"
     )

@@ -1,12 +1,62 @@
-"""What every command of the project shares: how an error becomes one line and an exit code."""
+"""What every command of the project shares: its parser, and how an error becomes one line and an exit code.
 
+Needs the standard library alone.
+"""
+
+import argparse
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from wafer_tf.errors import InputError, WaferError
+from wafer_tf.errors import InputError, UsageError, WaferError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell gives it."""
+EXTRAS = {"numpy": "", "ai_edge_litert": "", "streamlit": "[page]", "pyspark": "[spark]"}
+"""What brings a library that is not installed; all others come with [train]."""
+OURS = ("wafer_tf", "training", "edge", "app")
+
+_names: dict[str, str] = {}
+
+
+def call_as(names: Mapping[str, str]) -> None:
+    """Say how commands are called in this process, so that help and errors say it too.
+
+    Args:
+        names: from the usual words to those in use, such as "python -m training.fit" to "wafer-tf fit".
+    """
+    _names.update(names)
+
+
+def called(text: str) -> str:
+    """Return a text that names commands with them named as they are called in this process."""
+    if not _names:
+        return text
+    longest_first = sorted(_names, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda found: _names[found[0]], text)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command's parser, or a job's: texts are kept as they are written, and no flag may be shortened."""
+
+    def __init__(self, prog: str, description: str | None = None, *, epilog: str | None = None, **options: Any) -> None:
+        """Make one without arguments.
+
+        Args:
+            prog: how the command is called, such as "python -m training.fit".
+            description: what it does, as a rule the module's docstring.
+            epilog: examples and exit codes.
+            options: of argparse.
+        """
+        super().__init__(
+            called(prog),
+            description=called(description or ""),
+            epilog=called(epilog or ""),
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
+        )
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -17,13 +67,21 @@ def run(main: Callable[[], int | None]) -> int:
 
     Returns:
         What `main` returned, or the `exit_code` of the WaferError it raised, InputError's for a failing disk or file
-        or too little memory, 130 after Ctrl-C. The error's text goes to stderr, without a traceback.
+        or too little memory, UsageError's for a library that is not installed, 130 after Ctrl-C. The error's text goes
+        to stderr, without a traceback.
     """
     try:
         return main() or 0
     except WaferError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {called(str(error))}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
+        if library in OURS:
+            raise
+        extra = EXTRAS.get(library, "[train]")
+        print(f"error: {library} is not installed, and this needs it: pip install 'wafer-tf{extra}'", file=sys.stderr)
+        return UsageError.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edge.station.flags import add_arguments, load
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 PIPE_CLOSED = 141
 """Exit code where the reader of the records went away, as a shell gives it."""
 EXAMPLE = """examples:
-  station classify lot7/*.npy --bundle bundle > records.jsonl
-  camera | station classify - --bundle bundle
+  station classify lot7/*.npy > records.jsonl
+  camera | station classify - --bundle nano
   station watch incoming --out records --bundle bundle
   station selftest --bundle bundle
   station bench --bundle bundle
@@ -42,32 +43,23 @@ a map that cannot be judged is a record with a reason, and does not stop the oth
 
 def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
     """Return the command's arguments; those of `watch`, whose import takes a while, only where it is the job asked."""
-    raw = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser("station", description=__doc__, epilog=EXAMPLE, allow_abbrev=False, formatter_class=raw)
+    p = CommandParser("station", __doc__, epilog=EXAMPLE)
     jobs = p.add_subparsers(dest="job", required=True, metavar="JOB")
-    job = jobs.add_parser(
-        "classify", description=MAPS, epilog=EXAMPLE, allow_abbrev=False, formatter_class=raw, help="judge files"
-    )
+    job = jobs.add_parser("classify", description=MAPS, epilog=EXAMPLE, help="judge files")
     job.add_argument("maps", nargs="+", metavar="MAP", help="a file of maps, or - for standard input")
     job.add_argument("--strict", action="store_true", help="exit with 4 if a map was rejected")
     add_arguments(job)
-    job = jobs.add_parser(
-        "watch", description="Judge every file that arrives in IN.", allow_abbrev=False, help="hot folder"
-    )
+    job = jobs.add_parser("watch", description="Judge every file that arrives in IN.", help="hot folder")
     if job_asked == "watch":
         from edge.station.hot_folder.watch import add_arguments as add_watch_arguments
 
         add_watch_arguments(job)
     add_arguments(job)
-    job = jobs.add_parser(
-        "selftest", description="Check a bundle, then judge its golden maps.", epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=raw, help="check a bundle",
-    )  # fmt: skip
+    what = "Check a bundle, then judge its golden maps."
+    job = jobs.add_parser("selftest", description=what, epilog=EXAMPLE, help="check a bundle")
     add_arguments(job)
-    job = jobs.add_parser(
-        "bench", description="Measure the station on this machine, map by map.", epilog=EXAMPLE, allow_abbrev=False,
-        formatter_class=raw, help="measure speed",
-    )  # fmt: skip
+    what = "Measure the station on this machine, map by map."
+    job = jobs.add_parser("bench", description=what, epilog=EXAMPLE, help="measure speed")
     job.add_argument("maps", nargs="*", metavar="MAP", help="files to measure with (default: the golden maps, as npy)")
     job.add_argument("--count", metavar="N", type=int, default=1000, help="maps to judge (default: 1000)")
     job.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -85,11 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
     jobs = {"classify": classify, "watch": watch, "selftest": selftest, "bench": bench}
-    try:
-        return run_command(lambda: jobs[args.job](args))
-    except ModuleNotFoundError as error:
-        print(f"error: {error}; install what a station needs: pip install -r requirements-station.txt", file=sys.stderr)
-        return UsageError.exit_code
+    return run_command(lambda: jobs[args.job](args))
 
 
 def classify(args: argparse.Namespace) -> int:

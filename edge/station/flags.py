@@ -2,8 +2,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wafer_tf.released import DEFAULT, NAMES, bundle_folder
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
@@ -13,7 +14,12 @@ MAX_THREADS = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `load` to a command's parser."""
-    parser.add_argument("--bundle", metavar="B", type=Path, required=True, help="the folder edge.convert made")
+    parser.add_argument(
+        "--bundle",
+        metavar="B",
+        default=DEFAULT,
+        help=f"a folder that edge.convert made, or a released model: {' or '.join(NAMES)} (default: {DEFAULT})",
+    )
     parser.add_argument(
         "--threads",
         metavar="N",
@@ -38,7 +44,7 @@ def load(args: argparse.Namespace) -> "Classifier":
     from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
 
-    bundle = load_bundle(args.bundle, allow_ungated=args.allow_ungated)
+    bundle = load_bundle(bundle_folder(args.bundle), allow_ungated=args.allow_ungated)
     if not bundle.passed:
         print(f"warning: bundle {args.bundle} did not pass the accuracy gate", file=sys.stderr)
     return Classifier(bundle, threads=args.threads, allow_slow=args.allow_slow, review_below=args.review_below)

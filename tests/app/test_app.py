@@ -5,12 +5,12 @@ import csv
 import io
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomllib
 
 from app import parts, uploads
 from app.answers import ESCAPE_PROB, Answer, Wafer
@@ -20,6 +20,7 @@ from app.uploads import Rejected, read_uploads
 from app.wafer import grid_of, round_wafer
 from tests import ROOT
 from tests.station import npy, npz, text, wafer_set
+from wafer_tf import released
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.figures.style import DIE_COLOURS
@@ -269,21 +270,24 @@ def test_a_painting_gives_the_map_painted() -> None:
 # === Options and files ===
 
 
-def test_the_released_model_comes_first_then_the_newest_finished_run(tmp_path: Path) -> None:
-    released, runs = tmp_path / "models" / "wafer", tmp_path / "runs"
+def test_the_released_model_comes_first_then_the_newest_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wafer, runs = tmp_path / "models" / "wafer", tmp_path / "runs"
+    monkeypatch.setattr(released, "_PLACES", (tmp_path / "models",))
     for name in ("a", "b", "unfinished"):
         (runs / name).mkdir(parents=True)
     none = argparse.Namespace(run=None, bundle=None, reference=None)
-    with pytest.raises(ModelError, match="Train one with: make fit"):
-        choose(none, released=released, runs=runs)
+    with pytest.raises(ModelError, match="Train one with"):
+        choose(none, runs=runs)
     for name, seconds in (("b", 100), ("a", 200)):
         (runs / name / "DONE").touch()
         os.utime(runs / name / "DONE", (seconds, seconds))
-    newest = choose(none, released=released, runs=runs)
+    newest = choose(none, runs=runs)
     assert (newest.run, newest.bundle) == (runs / "a", None)
-    (released / "bundle").mkdir(parents=True)
-    (released / "DONE").touch()
-    assert choose(none, released=released, runs=runs).bundle == released / "bundle"
+    (wafer / "bundle").mkdir(parents=True)
+    (wafer / "DONE").touch()
+    assert choose(none, runs=runs).bundle == wafer / "bundle"
 
 
 def test_a_wrong_argument_is_a_usage_error_and_not_the_end_of_the_server() -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from training import release
 from training.fit import config_of
-from training.release import KEPT, MAX_BYTES, RELEASED, SUMS, main, publish, trainings
+from training.release import KEPT, MAX_BYTES, SUMS, main, publish, trainings
 from wafer_tf.errors import ModelError
-from wafer_tf.learning.models import RELEASED as WAFER
+from wafer_tf.released import NAMES, released
 
-MODELS = WAFER.parent
+MODELS = released().parent
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_finished_steps_are_not_done_again(
     paths = ["--data", "maps", "--unlabelled", "more", "--work", str(work), "--out", str(tmp_path / "out")]
     assert main(paths) == 0
     assert "wafer: finished before" in capsys.readouterr().err
-    assert all((tmp_path / "out" / name / SUMS).exists() for name in RELEASED)
+    assert all((tmp_path / "out" / name / SUMS).exists() for name in NAMES)
 
 
 def test_the_steps_are_configurations_of_one_split_that_start_from_no_release(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_steps_are_configurations_of_one_split_that_start_from_no_release(tm
     assert sorted(str(c.fold) for c in configs.values() if c.fold) == [f"{k}/5" for k in range(1, 6)]
 
 
-@pytest.mark.parametrize("name", RELEASED)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_released_model_is_whole_and_holds_no_picture_of_real_maps(name: str) -> None:
     sums = _sums(MODELS / name)
     for file, digest in sums.items():
@@ -100,6 +100,6 @@ def test_a_released_model_is_whole_and_holds_no_picture_of_real_maps(name: str) 
 
 
 def test_the_released_models_are_small() -> None:
-    files = [MODELS / name / file for name in RELEASED for file in (SUMS, *_sums(MODELS / name))]
+    files = [MODELS / name / file for name in NAMES for file in (SUMS, *_sums(MODELS / name))]
     assert sum(path.stat().st_size for path in files) <= 12_000_000
     assert (MODELS / "nano" / "bundle" / "model_int8.tflite").stat().st_size <= 150_000

@@ -7,7 +7,7 @@ import pytest
 from training import start
 from training.config import FitConfig
 from training.job import load_config, load_data
-from wafer_tf.learning import models
+from wafer_tf import released
 from wafer_tf.learning.models import ModelConfig, build_model, load_backbone_weights
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
@@ -18,10 +18,10 @@ NEW = synthesize(2, seed=99).wafers
 
 
 @pytest.fixture
-def like_released(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> FitConfig:
+def like_released(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FitConfig:
     """The small run takes the released model's place; returned is a configuration of the same layers."""
-    for module in (start, models):
-        monkeypatch.setattr(module, "RELEASED", small_run)
+    (tmp_path / released.DEFAULT).symlink_to(small_run)
+    monkeypatch.setattr(released, "_PLACES", (tmp_path,))
     return replace(load_config(RunFolder.open(small_run)), backbone_weights="auto")
 
 
@@ -60,7 +60,7 @@ def test_auto_starts_afresh_for_other_layers_without_a_word(like_released: FitCo
 def test_auto_starts_afresh_where_the_project_has_no_released_model(
     like_released: FitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start, "RELEASED", tmp_path)
+    monkeypatch.setattr(released, "_PLACES", (tmp_path / "none",))
     assert start.starting_weights(like_released, NEW) == start.Start("none")
 
 

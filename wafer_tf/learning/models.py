@@ -5,19 +5,17 @@ that int8 conversion and Grad-CAM can reach every layer. Layer names of the ResN
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import INPUT_SIZE, PLANES
 from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.released import run_folder
 
 if TYPE_CHECKING:
     import keras
 
 IMAGENET_PRESET = "resnet_18_imagenet"
-RELEASED = Path(__file__).parents[2] / "models" / "wafer"
-"""The run folder of the model that comes with the project."""
 
 STEMS = {
     "imagenet": "7x7 convolution, stride 2, 3x3 max-pooling, stride 2: keras-hub's, needed for ImageNet weights",
@@ -176,7 +174,7 @@ def _load_source(source: str) -> "keras.Model":
     import keras
     import keras_hub
 
-    path = RELEASED if source == "wafer" else Path(source)
+    path = run_folder(source)
     if source == "imagenet":
         try:
             return keras_hub.models.ResNetBackbone.from_preset(IMAGENET_PRESET)

@@ -5,18 +5,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wafer_tf.command import run
+from wafer_tf.command import CommandParser, run
 from wafer_tf.errors import InputError
 
 FIGURES = ("class_counts.png", "map_sizes.png", "yield_per_class.png", "maps_per_class.png")
 
 
+EXAMPLE = """example:
+  python -m wafer_tf.readers LSWMD.pkl wm811k.parquet --report wm811k_report
+
+exit codes: 0 done, 2 usage, 4 bad input"""
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    command = argparse.ArgumentParser(
-        prog="python -m wafer_tf.readers",
-        description="Convert wafer maps to a Parquet wafer set and print what was found.",
-        epilog="example: python -m wafer_tf.readers LSWMD.pkl wm811k.parquet --report wm811k_report",
+    command = CommandParser(
+        "python -m wafer_tf.readers",
+        "Convert wafer maps to a Parquet wafer set and print what was found.",
+        epilog=EXAMPLE,
     )
     command.add_argument("input", type=Path, metavar="IN", help="Parquet, npz, LSWMD.pkl, or a folder of class folders")
     command.add_argument("output", type=Path, metavar="OUT", help="the Parquet file to write")

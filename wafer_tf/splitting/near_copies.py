@@ -204,7 +204,7 @@ def _orbit_roots(sets: NDArray[np.bool_]) -> NDArray[np.float32]:
     own[:, cols // 2 :] /= 2
     if rows == cols:
         upper = np.triu_indices(len(own))
-        counts, own = (counts + counts.transpose(0, 2, 1))[:, *upper], own[upper]
+        counts, own = (counts + counts.transpose(0, 2, 1))[:, upper[0], upper[1]], own[upper]
         own[upper[0] == upper[1]] /= 2
     roots: NDArray[np.float32] = np.sqrt((counts * own).reshape(len(sets), -1), dtype=np.float32)
     return roots

@@ -12,7 +12,7 @@ from edge.station.hot_folder.faults import FIRST_RETRY_S
 from edge.station.hot_folder.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
 from edge.station.hot_folder.loop import HotFolder, JudgeFile
 from edge.station.hot_folder.status import Status
-from wafer_tf.command import INTERRUPTED
+from wafer_tf.command import INTERRUPTED, called
 from wafer_tf.errors import InputError, UsageError
 
 EPILOG = """example:
@@ -31,7 +31,7 @@ To archive records, move records.jsonl away: a new one is begun, and wafers it d
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `run`, and what a user should know, to a command's parser."""
-    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.epilog = called(EPILOG)
     parser.add_argument("inbox", metavar="IN", type=Path, help="folder the maps arrive in, one map per file")
     parser.add_argument("--out", type=Path, required=True, help="folder of records.jsonl and duplicates.jsonl")
     parser.add_argument("--poll", metavar="S", type=float, default=1.0, help="seconds between looks (default: 1)")
