@@ -30,7 +30,7 @@ def provenance(run: RunFolder) -> dict[str, Any]:
         "model": facts.model,
         "input": facts.input,
         "parameters": facts.parameters,
-        "versions": versions() | {"ai-edge-litert": version("ai-edge-litert")},
+        "versions": versions() | {name: version(name) for name in ("ai-edge-litert", "ai-edge-quantizer")},
         "commit": commit(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

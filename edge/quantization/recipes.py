@@ -48,7 +48,7 @@ class Attempt:
         recipe: an integer one.
         maps: calibration maps asked for.
         coverage: percentile of the calibration maps whose values an activation's range holds: at 95, the largest value
-            of one map in twenty is clipped, and all the others have finer steps. int8 alone heeds it.
+            of one map in twenty is clipped, and all the others have finer steps.
     """
 
     recipe: Recipe

@@ -141,24 +141,35 @@ def test_an_error_that_is_the_same_on_every_map_is_taken_back(files: Files, unse
     np.testing.assert_allclose(logits(back, unseen.planes), logits(files.float32, unseen.planes) - shift, atol=1e-3)
 
 
-# it looks into the graph it quantizes, and LiteRT warns that this takes memory
-@pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`:UserWarning")
-def test_it_answers_as_the_graph_of_ai_edge_quantizer_with_the_same_ranges(files: Files, unseen: Calibration) -> None:
-    from ai_edge_quantizer import quantizer, recipe
-
-    tensors = _unpack(files.float32).subgraphs[0].tensors
+@pytest.mark.parametrize(("recipe", "steps"), [("int8", 255), ("int16x8", 2 * 32767)])
+def test_every_activation_has_the_range_that_was_observed(files: Files, recipe: str, steps: int) -> None:
+    names = [tensor.name for tensor in _unpack(files.float32).subgraphs[0].tensors]
     ranges = observe(files.float32, files.calibration).ranges(WHOLE_RANGE)
-    other = quantizer.Quantizer(files.float32, recipe.static_wi8_ai8()).quantize(
-        {tensors[t].name.decode(): {"min": np.array([a]), "max": np.array([b])} for t, (a, b) in ranges.items()}
-    )
-    theirs = bytes(other.quantized_model)
-    assert len(files.not_refitted) == pytest.approx(len(theirs), rel=0.02)
-    assert read_contents(theirs).operators == read_contents(files.not_refitted).operators
-    a, b = logits(theirs, unseen.planes), logits(files.not_refitted, unseen.planes)
-    output = TfliteModel(files.not_refitted).output
-    assert output is not None
-    assert np.abs(a - b).max() <= 3 * output.scale  # rounding of scales and biases, carried through 20 convolutions
-    assert np.mean(a.argmax(axis=1) == b.argmax(axis=1)) >= 0.98
+    found = {tensor.name: tensor.quantization for tensor in _unpack(getattr(files, recipe)).subgraphs[0].tensors}
+    for t, (low, high) in ranges.items():
+        # int16's kernels ask for a range symmetric about 0; int8's moves by half a step at most, so 0 has a level
+        low, high = (low, high) if recipe == "int8" else (-max(-low, high), max(-low, high))
+        (scale,), (zero_point,) = found[names[t]].scale, found[names[t]].zeroPoint
+        assert scale == pytest.approx((high - low) / steps, rel=1e-6)
+        assert abs(zero_point - (-128 - low / scale if recipe == "int8" else 0)) < 0.501
+
+
+def test_weights_are_rounded_by_channel_and_biases_to_the_steps_of_their_sums(files: Files) -> None:
+    """The arithmetic of an int8 file, against its definition: Jacob et al., CVPR 2018, and LiteRT's specification."""
+    models = [_unpack(content) for content in (files.float32, files.not_refitted)]
+    floats, ints = ({t.name: (t, m.buffers[t.buffer].data) for t in m.subgraphs[0].tensors} for m in models)
+    graph = models[1].subgraphs[0]
+    layers = [[graph.tensors[i].name for i in op.inputs] for op in graph.operators if len(op.inputs) == 3]
+    assert len(layers) == 21
+    for x, weights, bias in layers:
+        scale, steps = ints[weights][0].quantization.scale, ints[x][0].quantization.scale
+        exact = floats[weights][1].view("<f4").reshape(floats[weights][0].shape[0], -1).astype(np.float64)
+        np.testing.assert_allclose(scale, np.abs(exact).max(axis=1) / 127, rtol=1e-6)
+        stored = ints[weights][1].view(np.int8).reshape(exact.shape)
+        assert (np.abs(stored * scale[:, None] - exact) <= 0.5001 * scale[:, None]).all()
+        assert np.abs(stored).max() == 127
+        sums = ints[bias][1].view("<i4") * scale * steps
+        assert (np.abs(sums - floats[bias][1].view("<f4")) <= 0.51 * scale * steps).all()
 
 
 # === Ranges ===
