@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from app.wafer import round_wafer
 from tests import ROOT
@@ -78,6 +79,7 @@ class Visit:
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
         page.on("console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self._note(request.url))
@@ -87,8 +89,16 @@ class Visit:
         if urlsplit(url).scheme not in ("data", "blob"):  # made by the page itself
             self.hosts.add(urlsplit(url).netloc)
 
+    def settle(self) -> None:
+        """Wait until the page's program has run and what it replaces is gone: for a while there are two canvases."""
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        expect(self.page.locator("canvas[data-wafer]")).to_have_count(1)
+        expect(self.page.locator("[data-stale=true]")).to_have_count(0)
+
     @property
     def wafer(self) -> Locator:
+        """The one wafer shown, when the page has settled."""
+        self.settle()
         return self.page.locator("canvas[data-wafer]")
 
     def view(self, name: str) -> None:
@@ -98,7 +108,13 @@ class Visit:
         self.page.get_by_role("radio", name=name, exact=True).click()
 
     def shows(self, wafer: str) -> None:
-        self.page.locator(f'canvas[data-wafer="{wafer}"]').wait_for()
+        expect(self.page.locator(f'canvas[data-wafer="{wafer}"]')).to_have_count(1)
+        self.settle()
+
+    def labelled(self, words: str) -> None:
+        """Wait until the wafer's label holds the words."""
+        expect(self.page.locator(f'canvas[aria-label*="{words}"]')).to_have_count(1)
+        self.settle()
 
     def says(self, words: str) -> None:
         self.page.get_by_text(words).first.wait_for()
@@ -109,8 +125,9 @@ class Visit:
 
     def stroke(self, *places: tuple[float, float]) -> None:
         """Drag over the wafer; places are shares of its width and height."""
-        self.wafer.scroll_into_view_if_needed()
-        box = self.wafer.bounding_box()
+        wafer = self.wafer
+        wafer.scroll_into_view_if_needed()
+        box = wafer.bounding_box()
         assert box is not None
         for number, (x, y) in enumerate(places):
             self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
@@ -120,6 +137,7 @@ class Visit:
 
     def faint_text(self) -> list[str]:
         """Return the visible texts whose contrast with what is behind them is below MIN_CONTRAST."""
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         found: list[str] = self.page.evaluate(FAINT, MIN_CONTRAST)
         return found
 
@@ -176,7 +194,7 @@ def test_an_inspector_can_look_upload_compare_paint_and_download(address: str, t
 def look_at_samples(visit: Visit) -> None:
     page = visit.page
     visit.shows("Edge-Loc 1")
-    assert page.locator(".bars tr").count() == len(CLASSES) + 1
+    expect(page.locator(".bars tr")).to_have_count(len(CLASSES) + 1)
     assert visit.faint_text() == []
 
     visit.pick("Center")
@@ -187,16 +205,16 @@ def look_at_samples(visit: Visit) -> None:
 
     visit.wafer.hover()
     tip = page.locator(".tip")
-    tip.wait_for()
-    assert "heat" in tip.inner_text()
-    assert tip.inner_text().startswith("row ")
+    expect(tip).to_contain_text("heat")
+    expect(tip).to_have_text(re.compile("^row "))
 
     switch = page.get_by_text("Show where the call comes from")
     switch.click()
-    page.locator('canvas[data-heat="none"]').wait_for()
-    assert page.get_by_text("speaks for the call").is_hidden()
+    expect(page.locator('canvas[data-heat="none"]')).to_have_count(1)
+    expect(page.get_by_text("speaks for the call")).to_be_hidden()
+    visit.settle()
     switch.click()
-    page.locator('canvas[data-heat="shown"]').wait_for()
+    expect(page.locator('canvas[data-heat="shown"]')).to_have_count(1)
 
 
 def look_at_own_maps(visit: Visit, folder: Path) -> None:
@@ -234,22 +252,22 @@ def paint(visit: Visit) -> None:
     visit.shows("drawn on spotless, 26 across")
     before = page.locator(".bars").inner_text()
     visit.stroke((0.2, 0.5), (0.8, 0.5))
-    page.locator('canvas[aria-label*="16 of"]').wait_for()
-    assert page.locator(".bars").inner_text() != before
+    visit.labelled("16 of")
+    expect(page.locator(".bars")).not_to_have_text(before, use_inner_text=True)
 
     page.get_by_role("button", name="Pass", exact=True).click()
     visit.stroke((0.2, 0.5), (0.5, 0.5))
-    page.locator('canvas[aria-label*="7 of"]').wait_for()
+    visit.labelled(" 7 of")
     page.get_by_role("button", name="Undo").click()
-    page.locator('canvas[aria-label*="16 of"]').wait_for()
+    visit.labelled("16 of")
     page.get_by_role("button", name="Clear").click()
-    page.locator('canvas[aria-label*=", 0 of"]').wait_for()
+    visit.labelled(", 0 of")
 
     page.get_by_role("button", name="Fail", exact=True).click()
     visit.wafer.focus()
     for key in ("ArrowUp", "Space"):
         page.keyboard.press(key)
-    page.locator('canvas[aria-label*=", 1 of"]').wait_for()
+    visit.labelled(", 1 of")
     assert visit.faint_text() == []
 
 
