@@ -41,7 +41,7 @@ class Engine:
         Raises:
             ModelError: the run folder or the bundle cannot be used.
         """
-        from training.runtime import quiet_tensorflow
+        from wafer_tf.learning.quiet import quiet_tensorflow
 
         quiet_tensorflow()
         self.run = RunFolder.open(run)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from training.runtime import quiet_tensorflow
 from wafer_tf.command import CommandParser
+from wafer_tf.learning.quiet import quiet_tensorflow
 
 quiet_tensorflow()
 

@@ -16,8 +16,8 @@ import time
 from datetime import date
 from pathlib import Path
 
-from training.runtime import quiet_tensorflow
 from wafer_tf.command import CommandParser
+from wafer_tf.learning.quiet import quiet_tensorflow
 
 quiet_tensorflow()
 

@@ -57,7 +57,7 @@ def benchmark(path: Path, *, maps: int, out: Path | None) -> None:
     """Time every model on the run's test part and print the table."""
     if maps < BLOCK:
         raise UsageError(f"--maps {maps}; expected at least {BLOCK}.")
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 

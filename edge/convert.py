@@ -80,7 +80,7 @@ def _convert(args: argparse.Namespace) -> None:
     if out.exists() and not args.overwrite:
         raise UsageError(f"bundle {out}: already there; --overwrite replaces it, --out writes elsewhere.")
 
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 

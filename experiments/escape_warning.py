@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from training.job import load_config, load_data
-from training.runtime import quiet_tensorflow
 from wafer_tf.command import CommandParser
 from wafer_tf.dies import NONE
+from wafer_tf.learning.quiet import quiet_tensorflow
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import Split
 

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.runtime import quiet_tensorflow
 from wafer_tf.command import CommandParser
 from wafer_tf.dies import CLASSES, NONE, Die
 from wafer_tf.explaining.faithfulness import (
@@ -37,6 +36,7 @@ from wafer_tf.explaining.faithfulness import (
     rank_correlation,
     removal_order,
 )
+from wafer_tf.learning.quiet import quiet_tensorflow
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ TRIALS: dict[str, list[str]] = {
 def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
     """Train one trial without one fold, going on where it was stopped, and score it on the fold."""
     os.environ.update(LIMITS)
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 

@@ -13,8 +13,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.runtime import quiet_tensorflow
 from wafer_tf.command import CommandParser
+from wafer_tf.learning.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
     from wafer_tf.scoring.scores import Scores

@@ -33,7 +33,7 @@ LIMITS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM
 def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dict[str, Any]:
     """Train once at a peak learning rate and score; one core."""
     os.environ.update(LIMITS)
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 
@@ -67,7 +67,7 @@ def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dic
 
 def untouched() -> dict[str, Any]:
     """Score the released model as it is."""
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 

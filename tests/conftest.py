@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests import SHARED
-from training.runtime import quiet_tensorflow
+from wafer_tf.learning.quiet import quiet_tensorflow
 
 # A process per core runs the tests: each needs one thread.
 for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):

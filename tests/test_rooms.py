@@ -13,25 +13,56 @@ from tests import ROOT
 PACKAGES = ("wafer_tf", "training", "edge", "app")
 FLOORS = {
     # floor: modules and packages of it, the lowest first; one imports from its own floor and those below
-    0: ("wafer_tf.errors",),
-    1: ("wafer_tf.dies", "wafer_tf.command", "wafer_tf.whole_files", "wafer_tf.arrays", "wafer_tf.as_json"),
+    0: ("wafer_tf.errors", "wafer_tf.version"),
+    1: (
+        "wafer_tf.dies",
+        "wafer_tf.command",
+        "wafer_tf.whole_files",
+        "wafer_tf.arrays",
+        "wafer_tf.as_json",
+        "wafer_tf.released",
+    ),
     2: ("wafer_tf.encoding", "wafer_tf.decision", "wafer_tf.waferset", "wafer_tf.formats"),
     3: ("wafer_tf.bundle", "wafer_tf.readers"),
     4: ("wafer_tf.inference", "wafer_tf.splitting", "wafer_tf.scoring"),
     5: ("wafer_tf.learning", "wafer_tf.figures", "wafer_tf.synthesis"),
     6: ("wafer_tf.reporting", "wafer_tf.explaining"),
-    7: ("wafer_tf", "wafer_tf.readers.__main__"),
+    7: ("wafer_tf", "wafer_tf.readers.__main__"),  # and with it the names for users: model, showing
     8: ("training",),
     9: ("edge",),
     10: ("app",),
 }
-STATION = ("wafer_tf.arrays", "wafer_tf.bundle", "wafer_tf.command", "wafer_tf.decision", "wafer_tf.dies",
-           "wafer_tf.encoding", "wafer_tf.errors", "wafer_tf.formats", "wafer_tf.inference", "wafer_tf.whole_files",
-           "edge.station")  # fmt: skip
+STATION = (
+    "edge.station",
+    "wafer_tf.arrays",
+    "wafer_tf.bundle",
+    "wafer_tf.command",
+    "wafer_tf.decision",
+    "wafer_tf.dies",
+    "wafer_tf.encoding",
+    "wafer_tf.errors",
+    "wafer_tf.formats",
+    "wafer_tf.inference",
+    "wafer_tf.released",
+    "wafer_tf.version",
+    "wafer_tf.whole_files",
+)
 """What goes onto a tool."""
 STATION_MAY = {"numpy", "ai_edge_litert", *sys.stdlib_module_names}
-NOT_AT_IMPORT = {"tensorflow", "keras", "keras_hub", "tf_keras_vis", "pandas", "matplotlib", "sklearn", "scipy",
-                 "pyarrow", "streamlit", "optuna", "ai_edge_litert"}  # fmt: skip
+NOT_AT_IMPORT = {
+    "ai_edge_litert",
+    "keras",
+    "keras_hub",
+    "matplotlib",
+    "optuna",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "streamlit",
+    "tensorflow",
+    "tf_keras_vis",
+}
 """Slow to import, or not there on a station."""
 NEEDED_AT_IMPORT = {
     "wafer_tf.figures": {"matplotlib"},

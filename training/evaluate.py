@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool) -> None:
     """Score a run on its own test part or on other maps; print the per-class table and write the report."""
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 

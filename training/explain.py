@@ -70,7 +70,7 @@ def explain(args: argparse.Namespace) -> None:
         raise UsageError("MAP files are all shown: give no --data, --class, --errors, --count or --all with them.")
     if args.count is not None and args.count < 1:
         raise UsageError(f"--count {args.count}; expected at least 1.")
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
     from wafer_tf.learning.prediction import predict_logits

@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
     resume, out = args.pop("resume", None), args.pop("out", None)

@@ -57,7 +57,7 @@ def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite
         raise UsageError(f"{target}: is a file; expected a folder (--out).")
     decision = run.decision()
 
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
 

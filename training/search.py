@@ -269,7 +269,7 @@ def _start_worker(job: Job) -> None:
     import threading
     from multiprocessing.connection import wait
 
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     global _job
     _job = job

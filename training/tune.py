@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _tune(args: dict[str, Any]) -> None:
-    from training.runtime import quiet_tensorflow
+    from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
     import optuna

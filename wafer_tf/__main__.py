@@ -79,7 +79,7 @@ def usage() -> str:
             *lines,
             "",
             "wafer-tf VERB --help says more, with an example; wafer-tf --version. Without an extra the package is the",
-            "station; pip install 'wafer-tf[train]' adds training, 'wafer-tf[page]' the page.",
+            "station; pip install 'WHEEL[train]' adds training, 'WHEEL[page]' the page.",
             "",
             "example:",
             "  wafer-tf classify lot7/*.npy > records.jsonl",

@@ -224,6 +224,11 @@ def load_bundle(path: Path, *, allow_ungated: bool = False) -> Bundle:
     Raises:
         ModelError: anything is missing, changed, not of this format or these classes, or the gate did not pass it and
             `allow_ungated` was not given.
+
+    Example:
+        >>> from wafer_tf.released import released
+        >>> load_bundle(released("nano") / "bundle").passed
+        True
     """
     manifest_bytes = _read(path, MANIFEST)
     sha256 = _sha256(manifest_bytes)

@@ -13,8 +13,9 @@ from wafer_tf.errors import InputError, UsageError, WaferError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell gives it."""
-EXTRAS = {"numpy": "", "ai_edge_litert": "", "streamlit": "[page]", "pyspark": "[spark]"}
-"""What brings a library that is not installed; all others come with [train]."""
+STATION = {"numpy": "numpy", "ai_edge_litert": "ai-edge-litert"}
+EXTRAS = {"streamlit": "[page]", "pyspark": "[spark]"}
+"""What brings a library that is not installed: two are the station's, all others come with [train]."""
 OURS = ("wafer_tf", "training", "edge", "app")
 
 _names: dict[str, str] = {}
@@ -30,7 +31,12 @@ def call_as(names: Mapping[str, str]) -> None:
 
 
 def called(text: str) -> str:
-    """Return a text that names commands with them named as they are called in this process."""
+    """Return a text that names commands with them named as they are called in this process.
+
+    Example:
+        >>> called("next: python -m training.evaluate RUN")
+        'next: python -m training.evaluate RUN'
+    """
     if not _names:
         return text
     longest_first = sorted(_names, key=len, reverse=True)
@@ -79,8 +85,8 @@ def run(main: Callable[[], int | None]) -> int:
         library = str(error.name).partition(".")[0]
         if library in OURS:
             raise
-        extra = EXTRAS.get(library, "[train]")
-        print(f"error: {library} is not installed, and this needs it: pip install 'wafer-tf{extra}'", file=sys.stderr)
+        what = STATION.get(library) or f"'WHEEL{EXTRAS.get(library, '[train]')}', WHEEL being wafer_tf's"
+        print(f"error: {library} is not installed, and this needs it: pip install {what}", file=sys.stderr)
         return UsageError.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -1,20 +1,67 @@
-"""WaferSet: many wafer maps of many shapes with their table, and its Parquet form on disk."""
+"""WaferSet: many wafer maps of many shapes with what is known of each, as arrays and as a pandas DataFrame."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wafer_tf.dies import CLASSES, UNLABELLED
+from wafer_tf.dies import CLASSES, UNLABELLED, Die, check_map
 from wafer_tf.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
+class Wafer:
+    """One wafer of a set.
+
+    Attributes:
+        map: (rows, cols) uint8, die states 0..2.
+        lot: "" where unknown.
+        index: place in the lot; 0 where unknown.
+        label: the class name; None where there is none.
+    """
+
+    map: NDArray[np.uint8]
+    lot: str = ""
+    index: int = 0
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """LOT/INDEX as far as they are known."""
+        return f"{self.lot}/{self.index}" if self.lot and self.index else self.lot
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.map, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        rows, cols = self.map.shape
+        failing, dies = int((self.map == Die.FAIL).sum()), int((self.map != Die.ABSENT).sum())
+        return f"Wafer({self.name or 'unknown lot'}, {rows} x {cols}, {failing} of {dies} dies fail, {self.label})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class WaferSet:
     """Wafer maps, one after another in `flat`, and what is known of each.
+
+    `len`, iteration and indexing as of a list: `wafers[0]` is a Wafer; a slice, a boolean mask or an array of numbers
+    gives a set.
+
+    Example:
+        >>> import numpy as np
+        >>> maps = [np.ones((4, 5), np.uint8), np.full((6, 6), 2, np.uint8)]
+        >>> wafers = WaferSet.from_maps(maps, label=[8, 5], lot=["A", "A"], wafer_index=[1, 2])
+        >>> wafers
+        WaferSet of 2 wafers, 2 labelled (1 Near-full, 1 none), 1 lot, 4 x 5 to 6 x 6 cells
+        >>> wafers[1]
+        Wafer(A/2, 6 x 6, 36 of 36 dies fail, Near-full)
+        >>> wafers[:1]
+        WaferSet of 1 wafer, 1 labelled (1 none), 1 lot, 4 x 5 cells
 
     Attributes:
         flat: (cells,) uint8, die states 0..2 of all maps, row by row.
@@ -46,6 +93,45 @@ class WaferSet:
 
     def __len__(self) -> int:
         return len(self.shapes)
+
+    def __iter__(self) -> "Iterator[Wafer]":
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, which: int) -> Wafer: ...
+
+    @overload
+    def __getitem__(self, which: "slice | ArrayLike") -> "WaferSet": ...
+
+    def __getitem__(self, which: "int | slice | ArrayLike") -> "Wafer | WaferSet":
+        if isinstance(which, slice):
+            return self.select(np.arange(len(self))[which])
+        if not isinstance(which, int | np.integer):
+            chosen = np.asarray(which)
+            if chosen.dtype == bool and chosen.shape != (len(self),):
+                raise IndexError(f"a mask of shape {chosen.shape}; expected ({len(self)},), one value per wafer")
+            return self.select(chosen if chosen.dtype == bool else np.arange(len(self))[chosen.astype(np.int64)])
+        i = int(which)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"wafer {i} of {len(self)}")
+        i %= len(self)
+        label = int(self.label[i])
+        return Wafer(
+            self.map(i), str(self.lot[i]), int(self.wafer_index[i]), None if label == UNLABELLED else CLASSES[label]
+        )
+
+    def __repr__(self) -> str:
+        n, counts = len(self), self.class_counts()
+        said = [f"WaferSet of {n:,} wafer{'s' * (n != 1)}", f"{len(self.labelled):,} labelled"]
+        if counts.any():
+            said[-1] += f" ({', '.join(f'{count:,} {CLASSES[c]}' for c, count in enumerate(counts) if count)})"
+        lots = len(np.unique(self.lot[self.lot != ""]))
+        said.append(f"{lots:,} lot{'s' * (lots != 1)}")
+        if n:
+            area = self.shapes.astype(np.int64).prod(axis=1)
+            small, large = (" x ".join(map(str, self.shapes[i])) for i in (area.argmin(), area.argmax()))
+            said.append(f"{small} cells" if small == large else f"{small} to {large} cells")
+        return ", ".join(said)
 
     def map(self, i: int) -> NDArray[np.uint8]:
         """Return map i, (rows, cols) uint8: a view, not a copy."""
@@ -101,6 +187,65 @@ class WaferSet:
             official_split=_strings(official_split, n),
         )
 
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a DataFrame, a row per wafer: `lot`, `wafer`, `map` (a (rows, cols) array), `label` (a name or None).
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed: the package's extra [train] brings it.
+
+        Example:
+            >>> import numpy as np
+            >>> WaferSet.from_maps([np.ones((4, 5), np.uint8)], label=[8]).to_pandas()["label"].tolist()
+            ['none']
+        """
+        import pandas as pd
+
+        wafers = list(self)
+        return pd.DataFrame(
+            {
+                "lot": pd.Series([wafer.lot for wafer in wafers], dtype=object),
+                "wafer": self.wafer_index,
+                "map": pd.Series([wafer.map for wafer in wafers], dtype=object),
+                "label": pd.Series([wafer.label for wafer in wafers], dtype=object),
+            }
+        )
+
+    @classmethod
+    def from_pandas(cls, table: "pd.DataFrame") -> "WaferSet":
+        """Build a set from a DataFrame, a row per wafer.
+
+        Args:
+            table: with a column `map`, (rows, cols) arrays of 0 (no die), 1 (pass), 2 (fail); and where known `lot`
+                (text), `wafer` (place in the lot, a whole number) and `label` (a class name; None or NaN for none).
+
+        Raises:
+            InputError: no column `map`, a cell that is no map, or a label that is no class; the row is named.
+
+        Example:
+            >>> import numpy as np
+            >>> import pandas as pd
+            >>> WaferSet.from_pandas(pd.DataFrame({"map": [np.ones((4, 5), int)], "label": ["none"]}))
+            WaferSet of 1 wafer, 1 labelled (1 none), 0 lots, 4 x 5 cells
+        """
+        if "map" not in table.columns:
+            raise InputError(f"table: columns {', '.join(map(str, table.columns))}; expected one named map.")
+        n, rows = len(table), table.index.tolist()
+
+        def column(name: str, unknown: Any) -> list[Any]:
+            if name not in table.columns:
+                return [unknown] * n
+            values, missing = table[name].tolist(), table[name].isna().tolist()
+            return [unknown if gone else value for value, gone in zip(values, missing, strict=True)]
+
+        labels = [_label(value, f"row {row}") for row, value in zip(rows, column("label", None), strict=True)]
+        indices = [_wafer_index(value, f"row {row}") for row, value in zip(rows, column("wafer", 0), strict=True)]
+        return cls.from_maps(
+            [check_map(grid, f"of row {row}") for row, grid in zip(rows, table["map"].tolist(), strict=True)],
+            label=np.array(labels, np.int8),
+            lot=[str(lot) for lot in column("lot", "")],
+            wafer_index=np.array(indices, np.int32),
+        )
+
     @classmethod
     def concatenate(cls, sets: Sequence["WaferSet"]) -> "WaferSet":
         """Join sets one after another."""
@@ -114,3 +259,21 @@ class WaferSet:
 
 def _strings(values: Sequence[str] | NDArray[np.str_] | None, n: int) -> NDArray[np.str_]:
     return np.zeros(n, "<U1") if values is None else np.asarray(values, dtype=np.str_)
+
+
+def _label(value: Any, where: str) -> int:
+    if value is None:
+        return UNLABELLED
+    if value not in CLASSES:
+        raise InputError(f"table, {where}: label {value!r}; expected one of {', '.join(CLASSES)}, or None.")
+    return CLASSES.index(value)
+
+
+def _wafer_index(value: Any, where: str) -> int:
+    try:
+        index = int(value)
+    except (TypeError, ValueError, OverflowError):
+        index = -1
+    if index != value or not 0 <= index < 2**31:
+        raise InputError(f"table, {where}: wafer {value!r}; expected a whole number, its place in the lot.")
+    return index

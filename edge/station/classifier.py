@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edge.station.inputs import find_maps
 from edge.station.records import Record, answered, rejected
 from wafer_tf.bundle import Bundle
+from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.errors import InputError
 from wafer_tf.inference.proven import ProvenModel
 
@@ -17,7 +18,7 @@ class Classifier(ProvenModel):
     """A proven model whose answers are records."""
 
     def __init__(
-        self, bundle: Bundle, *, threads: int = 1, allow_slow: bool = False, review_below: float = 0.5
+        self, bundle: Bundle, *, threads: int = 1, allow_slow: bool = False, review_below: float = REVIEW_BELOW
     ) -> None:
         """Load the bundle's model and let it judge the golden maps.
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.decision import verdict
+from wafer_tf.dies import CLASSES
 
 Record = dict[str, Any]
 KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
@@ -45,16 +46,14 @@ def answered(
         input_sha256, bundle_sha256, ms: see KEYS.
     """
     values = probabilities.tolist()
-    top = max(values)
-    best = values.index(top)
     return {
         "id": name,
         "input_sha256": input_sha256,
         "bundle_sha256": bundle_sha256,
         "status": OK,
-        "label": CLASSES[best],
+        "label": CLASSES[values.index(max(values))],
         "probabilities": {label: round(value, 6) for label, value in zip(CLASSES, values, strict=True)},
-        "decision": "review" if top < review_below else "none" if best == NONE else "defect",
+        "decision": verdict(values, review_below=review_below),
         "ms": round(ms, 3),
         "reason": None,
     }

@@ -308,7 +308,8 @@ def test_mixed_precision_and_two_devices_train_one_step_with_float32_logits(tmp_
     code = """
 import numpy as np
 from pathlib import Path
-from training.runtime import quiet_tensorflow, prepare
+from training.runtime import prepare
+from wafer_tf.learning.quiet import quiet_tensorflow
 quiet_tensorflow()
 import tensorflow as tf, keras
 cpu = tf.config.list_physical_devices("CPU")[0]

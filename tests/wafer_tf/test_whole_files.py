@@ -1,16 +1,9 @@
-import doctest
 import os
 from pathlib import Path
 
 import pytest
 
-from wafer_tf import whole_files
 from wafer_tf.whole_files import MAX_NAME, whole_file, whole_path, write_whole
-
-
-def test_the_example_runs() -> None:
-    assert doctest.testmod(whole_files).failed == 0
-    assert doctest.testmod(whole_files).attempted
 
 
 def test_a_file_is_there_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From logits to the answer a user acts on: softmax((logits + class bias) / temperature). Needs numpy alone."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES
+from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import ModelError
+
+REVIEW_BELOW = 0.5
+"""Probability of the likeliest class under which a person should look, unless a user says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,18 @@ class Decision:
         if set(data) != {"bias", "temperature"}:
             raise ModelError(f"decision: keys {sorted(data)}; expected bias and temperature.")
         return cls(bias=tuple(float(b) for b in data["bias"]), temperature=float(data["temperature"]))
+
+
+def verdict(probabilities: Sequence[float], *, review_below: float = REVIEW_BELOW) -> str:
+    """Return what is decided on a wafer: "review" where the likeliest class is not likely enough, "none" or "defect".
+
+    Args:
+        probabilities: nine, in the order of CLASSES.
+        review_below: see REVIEW_BELOW.
+
+    Example:
+        >>> verdict([0.9, 0.1, 0, 0, 0, 0, 0, 0, 0])
+        'defect'
+    """
+    top = max(probabilities)
+    return "review" if top < review_below else "none" if probabilities.index(top) == NONE else "defect"

@@ -31,6 +31,14 @@ def read(path: str | os.PathLike[str], *, progress: bool = False) -> WaferSet:
 
     Raises:
         InputError: no such file, not a wafer file, damaged, unsafe, or with a map that is none.
+
+    Example:
+        >>> import tempfile
+        >>> from wafer_tf.synthesis import synthesize
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_parquet(synthesize(2, seed=0).wafers, f"{folder}/maps.parquet")
+        ...     len(read(f"{folder}/maps.parquet"))
+        18
     """
     with open_source(path, progress=progress) as source:
         return source.collect()

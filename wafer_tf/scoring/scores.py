@@ -143,6 +143,13 @@ def score(
     Raises:
         InputError: no wafers, arrays that do not fit, or a label outside 0..8.
         ModelError: probabilities that are not finite or do not sum to 1.
+
+    Example:
+        >>> label = [0, 0, 8, 8]
+        >>> prob = np.eye(9)[[0, 8, 8, 8]]
+        >>> found = score(label, prob, group=[1, 2, 3, 4])
+        >>> found.accuracy.value, found.escape_rate.value
+        (0.75, 0.5)
     """
     label, prob, group = _checked(label, prob, group)
     n, predicted = len(label), prob.argmax(axis=1)

@@ -147,6 +147,12 @@ def make_split(
     Raises:
         UsageError: an unknown method, or fractions that are no division.
         InputError: no labels, a single class, or no (or a lot-crossing) official split where that is asked for.
+
+    Example:
+        >>> from wafer_tf.synthesis import synthesize
+        >>> split = make_split(synthesize(20, seed=0).wafers)
+        >>> len(split.train) + len(split.validation) + len(split.test)
+        180
     """
     _check_arguments(wafers, method, fractions)
     used, side = wafers.labelled, np.zeros(len(wafers), np.int8)

@@ -84,6 +84,11 @@ def synthesize(
     Raises:
         UsageError: an unknown class, a negative count or seed.
         InputError: `grids` without a grid, or one that is no map.
+
+    Example:
+        >>> made = synthesize({"Scratch": 3, "none": 1}, seed=0)
+        >>> made.wafers.class_counts().tolist()
+        [0, 0, 0, 0, 0, 0, 0, 3, 1]
     """
     wanted = dict.fromkeys(CLASSES, counts) if isinstance(counts, int) else dict(counts)
     for name, n in wanted.items():

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.mutated_inputs import broken, judged, mutated, originals
-from edge.station.__main__ import main
+from edge.station.__main__ import main, parser
 from edge.station.classifier import Classifier
 from edge.station.inputs import find_maps
 from edge.station.records import answered, from_line, rejected, to_line
 from tests.station import ROOT, assert_whole, bare_environment, npy, npz, station, synthetic, text, wafer_set
 from wafer_tf.bundle import load_bundle
+from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.learning.pipeline import evaluation_batches
@@ -331,11 +332,15 @@ print(json.dumps(sorted(roots - set(sys.stdlib_module_names))), file=sys.stderr)
     assert not loaded & set(HEAVY)
 
 
+def test_what_is_likely_enough_is_the_same_on_a_station_and_in_python() -> None:
+    assert parser().parse_args(["selftest"]).review_below == REVIEW_BELOW
+
+
 def test_a_machine_without_numpy_is_told_what_to_install(bundle_path: Path) -> None:
     call = [sys.executable, "-S", "-m", "edge.station", "selftest", "--bundle", str(bundle_path)]
     run = subprocess.run(call, cwd=ROOT, env=bare_environment(), capture_output=True, timeout=120, check=False)
     assert run.returncode == 2
-    assert run.stderr.startswith(b"error: No module named 'numpy'; ")
+    assert run.stderr.startswith(b"error: numpy is not installed, and this needs it: pip install numpy")
     assert b"requirements-station.txt" in run.stderr
 
 

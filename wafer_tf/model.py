@@ -1,0 +1,198 @@
+"""A model as a user of Python has it: loaded by name or folder, asked about wafers, answers in a table."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.bundle import MANIFEST, load_bundle
+from wafer_tf.decision import REVIEW_BELOW, verdict
+from wafer_tf.dies import CLASSES, UNLABELLED, check_map
+from wafer_tf.errors import InputError, ModelError
+from wafer_tf.released import NAMES, released
+from wafer_tf.waferset import Wafer, WaferSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Wafers: TypeAlias = (
+    "WaferSet | Wafer | NDArray[Any] | Sequence[NDArray[Any] | Wafer] | pd.DataFrame | str | os.PathLike[str]"
+)
+"""What can be classified: a set, a wafer, a map, a list of these, a table with a column `map`, or a file."""
+
+Predict = Callable[[WaferSet, bool], NDArray[np.float64]]
+
+
+class Model:
+    """A classifier of wafer maps. `load` makes one.
+
+    Attributes:
+        name: what it was loaded from.
+        kind: "int8", as on a station, or "float".
+        run: the run folder whose float model explains the calls; None where it is not there.
+    """
+
+    def __init__(self, name: str, kind: str, run: Path | None, predict: Predict) -> None:
+        """Take what predicts; `load` is for users."""
+        self.name, self.kind, self.run = name, kind, run
+        self._predict = predict
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self.kind})"
+
+    def probabilities(self, wafers: Wafers, *, progress: bool = False) -> NDArray[np.float64]:
+        """Return the (n, 9) calibrated probabilities of wafers, in the order of CLASSES.
+
+        Args:
+            wafers: see `classify`.
+            progress: show a bar on stderr.
+
+        Raises:
+            InputError: a map that is none, or a file that cannot be read.
+        """
+        return self._predict(as_wafer_set(wafers, progress=progress), progress)
+
+    def classify(self, wafers: Wafers, *, review_below: float = REVIEW_BELOW, progress: bool = False) -> "pd.DataFrame":
+        """Call every wafer by its pattern.
+
+        Args:
+            wafers: a WaferSet; one map, a (rows, cols) array of 0 (no die), 1 (pass), 2 (fail), or a list of maps; a
+                DataFrame with a column `map`; or the path of a file that `read` knows.
+            review_below: probability of the likeliest class under which the decision is "review".
+            progress: show a bar on stderr.
+
+        Returns:
+            A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of
+            it, 0..1), `decision` ("none", "defect" or "review", as a station gives it), then the probability of each of
+            the nine classes under its name.
+
+        Raises:
+            InputError: a map that is none, or a file that cannot be read.
+
+        Example:
+            >>> import numpy as np
+            >>> clean = np.pad(np.ones((24, 24), np.uint8), 1)
+            >>> load("nano").classify(clean)[["label", "decision"]].to_numpy().tolist()
+            [['none', 'none']]
+        """
+        import pandas as pd
+
+        known = as_wafer_set(wafers, progress=progress)
+        prob = self._predict(known, progress)
+        best = prob.argmax(axis=1)
+        table = pd.DataFrame(
+            {
+                "lot": known.lot.astype(object),
+                "wafer": known.wafer_index,
+                "label": [CLASSES[c] for c in best],
+                "probability": prob.max(axis=1),
+                "decision": [verdict(row.tolist(), review_below=review_below) for row in prob],
+                **{name: prob[:, c] for c, name in enumerate(CLASSES)},
+            }
+        )
+        table.attrs["run"] = None if self.run is None else str(self.run)
+        return table
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Model:
+    """Load a model.
+
+    Args:
+        path: a released model by name, "wafer" or "nano"; the folder of a bundle that edge.convert made; or a run
+            folder that training.fit has finished. Default: the released model "wafer". Names and bundles give the int8
+            model, which answers as a station does and needs no TensorFlow; a run folder gives its float model.
+
+    Raises:
+        ModelError: no such model, or one that is damaged.
+
+    Example:
+        >>> load("nano")
+        Model('nano', int8)
+    """
+    if path is None or str(path) in NAMES:
+        folder = released(*(() if path is None else (str(path),)))
+        return _of_bundle(folder / "bundle", name=folder.name, run=folder)
+    folder = Path(path)
+    if (folder / MANIFEST).is_file():
+        run = folder.resolve().parent
+        return _of_bundle(folder, name=str(path), run=run if (run / "model.keras").is_file() else None)
+    if (folder / "config.json").is_file():
+        return _of_run(folder)
+    raise ModelError(
+        f"model {path}: neither a bundle ({MANIFEST}) nor a run folder (config.json) is there; expected one of these, "
+        f"or the name of a released model: {', '.join(NAMES)}."
+    )
+
+
+def as_wafer_set(wafers: Wafers, *, progress: bool = False) -> WaferSet:
+    """Return wafers given in any form as a set; see `Model.classify`.
+
+    Raises:
+        InputError: a map that is none, or a file that cannot be read.
+    """
+    if isinstance(wafers, WaferSet):
+        return wafers
+    if isinstance(wafers, str | os.PathLike):
+        from wafer_tf.readers import read
+
+        return read(wafers, progress=progress)
+    if _is_table(wafers):
+        return WaferSet.from_pandas(wafers)
+    if isinstance(wafers, Wafer) or (isinstance(wafers, np.ndarray) and wafers.ndim == 2):
+        wafers = [wafers]
+    if not isinstance(wafers, list | tuple | np.ndarray):
+        raise InputError(
+            f"wafers: a {type(wafers).__name__}; expected a WaferSet, a map (rows, cols), a list of maps, a DataFrame "
+            "with a column map, or a path."
+        )
+    grids = [w.map if isinstance(w, Wafer) else check_map(w, f"number {i}") for i, w in enumerate(wafers)]
+    given = [w for w in wafers if isinstance(w, Wafer)]
+    if len(given) < len(grids):
+        return WaferSet.from_maps(grids, label=[UNLABELLED] * len(grids))
+    return WaferSet.from_maps(
+        grids,
+        label=[UNLABELLED if w.label is None else CLASSES.index(w.label) for w in given],
+        lot=[w.lot for w in given],
+        wafer_index=[w.index for w in given],
+    )
+
+
+def _is_table(wafers: Any) -> "TypeGuard[pd.DataFrame]":
+    return hasattr(wafers, "columns")  # so that pandas need not be there
+
+
+def _of_bundle(folder: Path, *, name: str, run: Path | None) -> Model:
+    from wafer_tf.inference.proven import ProvenModel
+
+    proven = ProvenModel(load_bundle(folder), allow_slow=True)
+
+    def predict(wafers: WaferSet, progress: bool) -> NDArray[np.float64]:
+        rows = range(len(wafers))
+        if progress:
+            from tqdm import tqdm
+
+            rows = tqdm(rows, desc="classifying", unit="wafer")
+        found = [proven.probabilities(wafers.map(i)) for i in rows]
+        return np.stack(found) if found else np.zeros((0, len(CLASSES)))
+
+    return Model(name, "int8", run, predict)
+
+
+def _of_run(folder: Path) -> Model:
+    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.learning.quiet import quiet_tensorflow
+    from wafer_tf.learning.run_folder import RunFolder
+
+    quiet_tensorflow()
+    run = RunFolder.open(folder)
+    decision, keras_model = run.decision(), run.model()
+
+    def predict(wafers: WaferSet, progress: bool) -> NDArray[np.float64]:
+        if not len(wafers):
+            return np.zeros((0, len(CLASSES)))
+        return decision.probabilities(predict_logits(keras_model, wafers, progress=progress))
+
+    return Model(str(folder), "float", folder, predict)
