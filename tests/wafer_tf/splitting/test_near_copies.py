@@ -152,3 +152,14 @@ def test_the_greatest_distance_leaves_room_for_a_few_dies_on_a_sparse_map() -> N
     sparse = _round_map(26, 26, 0.05, seed=3)
     assert 15 < (sparse == 2).sum() < 40
     assert _find([sparse, _flip_dies(sparse, 3)]).distance[0] < MAX_DISTANCE
+
+
+@pytest.mark.parametrize(("moved", "found"), [(6, True), (10, False)])
+def test_maps_are_near_copies_up_to_a_fifth_of_their_failing_dies(moved: int, found: bool) -> None:
+    """40 failing dies of 1,600, of which 6 or 10 lie elsewhere: distances 0.15 and 0.26, in whatever turn."""
+    rng = np.random.default_rng(1)
+    places = rng.permutation(1600)
+    a, b = np.ones(1600, np.uint8), np.ones(1600, np.uint8)
+    a[places[:40]] = b[places[moved : 40 + moved]] = 2
+    assert _brute_distance(a.reshape(40, 40), b.reshape(40, 40)) == pytest.approx(moved / 40, abs=0.01)
+    assert bool(len(_find([a.reshape(40, 40), b.reshape(40, 40)]))) is found
