@@ -24,7 +24,7 @@ EXAMPLE = """example:
   python -m training.explain runs/20261122-101500-resnet18 --class Scratch --errors --count 12
   python -m training.explain runs/20261122-101500-resnet18 wafer_07.csv
 
-exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
+exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input (of several MAPs the good ones are explained)"""
 
 COUNT_OF_NINE, COUNT_OF_CLASS = 2, 8
 """Maps of each class and kind that are shown unless --count says otherwise."""
@@ -64,16 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: explain(args))
 
 
-def explain(args: argparse.Namespace) -> None:
-    """Explain calls of a run and write sheets, heat maps and sentences."""
+def explain(args: argparse.Namespace) -> int:
+    """Explain calls of a run and write sheets, heat maps and sentences; return the exit code."""
     if args.maps and (args.data or args.classes or args.errors or args.all or args.count is not None):
         raise UsageError("MAP files are all shown: give no --data, --class, --errors, --count or --all with them.")
     if args.count is not None and args.count < 1:
         raise UsageError(f"--count {args.count}; expected at least 1.")
-    from wafer_tf.learning.quiet import quiet_tensorflow
-
-    quiet_tensorflow()
-    from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.learning.run_folder import RunFolder
 
     run = RunFolder.open(args.run)
@@ -82,19 +78,30 @@ def explain(args: argparse.Namespace) -> None:
         raise UsageError(f"{target}: is a file; expected a folder for the sheets (--out).")
     if (target / "heat.npz").exists() and not args.overwrite:
         raise UsageError(f"{target}: holds an earlier explanation; add --overwrite or choose another --out.")
-    wafers = _wafers(args, run)  # bad maps are refused before what takes long is loaded
+    names, bad = list[str](), 0
+    if args.maps:  # what is bad is said before what takes long is loaded
+        names, wafers = _maps(args.maps)
+        bad = len(args.maps) - len(names)
+        if not names:
+            raise InputError(f"none of the {bad} maps can be explained.")
+    else:
+        wafers = _wafers(args, run)
+
+    from wafer_tf.learning.quiet import quiet_tensorflow
+
+    quiet_tensorflow()
 
     import numpy as np
 
     from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
     from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer
+    from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.splitting.overlap import count_known
 
     decision, model = run.decision(), run.model()
     explainer = Explainer(model, method=args.method or DEFAULT_METHOD, layer=args.layer)
     prob = decision.probabilities(predict_logits(model, wafers))
     if args.maps:
-        names = [str(path) for path in args.maps]
         sheets = {"maps": [("", np.arange(len(wafers)))]}
     else:
         names = wafer_names(wafers, np.arange(len(wafers)))
@@ -126,6 +133,7 @@ def explain(args: argparse.Namespace) -> None:
 
         for name, facts in zip(explained.names, explained.facts, strict=True):
             print(f"{name}: {sentence(facts)}")
+    return InputError.exit_code if bad else 0
 
 
 def _free(folder: Path, name: str, *, numbered: bool) -> Path:
@@ -141,18 +149,29 @@ def _name(args: argparse.Namespace) -> str:
     return "-".join([part, *dict.fromkeys(args.classes or ()), *(["errors"] if args.errors else [])])
 
 
-def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
-    """Return the maps to choose from: the files named, every map of OTHER, or the run's test part."""
-    from wafer_tf.readers import read
+def _maps(paths: list[Path]) -> tuple[list[str], "WaferSet"]:
+    """Read grid files; return the names of those that are maps, and the maps. What is wrong with the others is said."""
+    from wafer_tf.readers.folder import SUFFIXES, read_grid
     from wafer_tf.waferset import WaferSet
 
-    if args.maps:
-        from wafer_tf.readers.folder import SUFFIXES, read_grid
-
-        for path in args.maps:
+    names, grids = [], []
+    for path in paths:
+        try:
             if path.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{path}: expected a grid file ({', '.join(SUFFIXES)}); a set of maps goes to --data.")
-        return WaferSet.from_maps([read_grid(path) for path in args.maps], label=[UNLABELLED] * len(args.maps))
+            grids.append(read_grid(path))
+            names.append(str(path))
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"left out: {path}: {error.strerror}", file=sys.stderr)
+    return names, WaferSet.from_maps(grids, label=[UNLABELLED] * len(grids))
+
+
+def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
+    """Return the maps to choose from: every map of OTHER, or the run's test part."""
+    from wafer_tf.readers import read
+
     if args.data:
         wafers = read(args.data, progress=True)
         if args.errors and not len(wafers.labelled):

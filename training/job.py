@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.config import FitConfig, class_weights, parse_fold
 from training.explanations import write_small_sheet
 from training.runtime import prepare, versions
-from training.start import known_to_start, starting_weights
+from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import train
 from wafer_tf.decision import Decision
@@ -21,6 +21,7 @@ from wafer_tf.explaining.heat_maps import Explainer
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
+from wafer_tf.released import NAMES
 from wafer_tf.reporting.card import WM811K_CITATIONS
 from wafer_tf.reporting.facts import Facts
 from wafer_tf.reporting.operating_report import write_operating
@@ -108,7 +109,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
             versions=versions(),
             command=run.read_json("config.json")["command"],
             started_from=start.source,
-            warnings=(*split.stats["warnings"], *([start.note] if start.flatters else [])),
+            warnings=(*split.stats["warnings"], *([start.note] if start.flatters else []), *_provisos(config, start)),
         ),
         scores=scores,
         controls=controls(wafers.select(split.train), test),
@@ -123,8 +124,24 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
     write_whole(run.path / "DONE", "")
     print(format_table(scores))
+    for text in _provisos(config, start):
+        print(f"\n{text}")
     print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")
     print(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS")
+
+
+def _provisos(config: FitConfig, start: Start) -> list[str]:
+    """Return what a reader of the table must know of the maps and of the start."""
+    found = []
+    if config.data is None:
+        found.append("These are drawn maps (--data was not given): the figures say nothing of real wafers.")
+    if start.source != "none":
+        learned = "real wafers" if start.source in NAMES else f"the maps of {start.source}"
+        found.append(
+            f"The weights started from {start.source}, which learned from {learned}: the figures are not those of a "
+            "training from scratch (--backbone-weights none)."
+        )
+    return found
 
 
 def _write_operating_points(

@@ -1,14 +1,13 @@
 """Train one model: the part of a run between the split and the report."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from training.announce import Announcer
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
 from wafer_tf.dies import CLASSES
@@ -64,21 +63,27 @@ def train(
             compile_model(config, model, len(training))
     if first < config.epochs and not progress.exhausted:
         size = config.model.input_size
-        with redirect_stdout(sys.stderr):  # Keras' progress is for people, the command's table is its output
-            model.fit(
-                training_batches(
-                    training, config.augmentation, batch_size=config.batch_size, seed=config.seed,
-                    epochs=config.epochs, first_epoch=first, size=size, target=target,
-                ),
-                validation_data=evaluation_batches(validation, size=size),
-                initial_epoch=first,
+        steps = steps_per_epoch(len(training), config.batch_size)
+        model.fit(
+            training_batches(
+                training,
+                config.augmentation,
+                batch_size=config.batch_size,
+                seed=config.seed,
                 epochs=config.epochs,
-                steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
-                class_weight=weights,
-                callbacks=[progress, *callbacks],
-                shuffle=False,
-                verbose=1 if sys.stderr.isatty() else 2,
-            )  # fmt: skip
+                first_epoch=first,
+                size=size,
+                target=target,
+            ),
+            validation_data=evaluation_batches(validation, size=size),
+            initial_epoch=first,
+            epochs=config.epochs,
+            steps_per_epoch=steps,
+            class_weight=weights,
+            callbacks=[progress, Announcer(progress, epochs=config.epochs, steps=steps), *callbacks],
+            shuffle=False,
+            verbose=0,
+        )
     best = build_model(config.model)
     progress.load_best(best)
     return best, progress

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import ROOT
 from training.explain import main
 from training.explanations import LINES_PER_SHEET, Explained, draw_sheets, pick
 from training.job import load_config, load_data
@@ -84,6 +87,32 @@ def test_single_maps_are_explained_in_a_sentence_on_stdout(
         assert heat["shapes"].tolist() == [list(grid.shape)] * 2 and heat["method"] == "gradcam"
         assert heat["label"].tolist() == [UNLABELLED] * 2
     assert is_png(out / "maps.png")
+
+
+def test_a_bad_map_among_others_is_named_and_left_out(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = synthesize({"Loc": 1}, seed=3).wafers.map(0)
+    for name in ("a.npy", "c.npy"):
+        np.save(tmp_path / name, grid)
+    (tmp_path / "b.csv").write_text("0,1\n1,7\n")
+    paths = [str(tmp_path / name) for name in ("a.npy", "b.csv", "missing.npy", "c.npy")]
+    out = tmp_path / "out"
+    assert main([str(small_run), "--method", "gradcam", *paths, "--out", str(out)]) == 4
+    assert [record["id"] for record in calls(out)] == [paths[0], paths[3]]
+    said = capsys.readouterr().err
+    assert f"left out: map {paths[1]}: 2 rows x 2 columns" in said
+    assert f"left out: {paths[2]}: No such file" in said
+
+
+def test_maps_that_are_all_bad_are_refused_before_tensorflow_is_loaded(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("0,1\n1,7\n")
+    code = "import sys; from training.explain import main; code = main(sys.argv[1:]); "
+    code += "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    call = [sys.executable, "-c", code, str(small_run), str(tmp_path / "b.csv")]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr
+    assert "none of the 1 maps can be explained" in done.stderr
 
 
 def test_maps_explained_one_after_another_do_not_get_in_each_others_way(

@@ -99,7 +99,7 @@ def test_a_search_stopped_within_a_trial_goes_on_there_and_repeats_nothing(searc
     ]
     first, second = (search.out / "trials" / name / "seed0" for name in ("0000", "0001"))
     assert (first / "history.csv").stat().st_mtime_ns == search.trained, "a finished trial was trained again"
-    assert [(second / "log.txt").read_text().count(f"Epoch {i}/2") for i in (1, 2)] == [1, 1]
+    assert [(second / "log.txt").read_text().count(f"epoch {i}/2: ") for i in (1, 2)] == [1, 1]
     assert not list(search.out.rglob("checkpoints"))
 
 
