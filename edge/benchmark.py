@@ -6,6 +6,7 @@ maps, so that other load meets all alike: read the ratios before the millisecond
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -53,8 +54,10 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: benchmark(args.run, maps=args.maps, out=args.json))
 
 
-def benchmark(path: Path, *, maps: int, out: Path | None) -> None:
+def benchmark(path: str | os.PathLike[str], *, maps: int, out: str | os.PathLike[str] | None) -> None:
     """Time every model on the run's test part and print the table."""
+    path = Path(path)
+    out = None if out is None else Path(out)
     if maps < BLOCK:
         raise UsageError(f"--maps {maps}; expected at least {BLOCK}.")
     from wafer_tf.learning.quiet import quiet_tensorflow

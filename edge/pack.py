@@ -41,8 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: pack(args.out))
 
 
-def pack(out: Path) -> None:
+def pack(out: str | os.PathLike[str]) -> None:
     """Write the archive; an earlier one is replaced, anything else is not."""
+    out = Path(out)
     if out.exists() and not (out.is_file() and out.read_bytes().startswith(SHEBANG + b"PK")):
         raise UsageError(f"{out}: something that is no packed station is there; choose another --out.")
     with whole_file(out) as file:

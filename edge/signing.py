@@ -6,6 +6,7 @@ is wanted: pip install model-signing==1.1.1 pyopenssl (which it imports without 
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,20 @@ EXAMPLE = """example, with a key pair made once and the private key kept offline
 exit codes: 0 done, 2 usage, 3 the bundle is not what was signed"""
 
 
-def signature_path(bundle: Path) -> Path:
+def signature_path(bundle: str | os.PathLike[str]) -> Path:
     """Return where the signature of a bundle lies."""
+    bundle = Path(bundle)
     bundle = bundle.resolve()
     return bundle.with_name(f"{bundle.name}.sig")
 
 
-def signer(key: Path) -> Any:
+def signer(key: str | os.PathLike[str]) -> Any:
     """Read an elliptic-curve private key (PEM), for `sign`.
 
     Raises:
         UsageError: model-signing is not installed, or that is no such key.
     """
+    key = Path(key)
     config = _library("signing").Config()
     _require_file(key)
     try:
@@ -43,12 +46,13 @@ def signer(key: Path) -> Any:
         raise _no_key(key, "private", error) from error
 
 
-def sign(bundle: Path, config: Any) -> Path:
+def sign(bundle: str | os.PathLike[str], config: Any) -> Path:
     """Sign a bundle folder with what `signer` gave and return the signature's path; an earlier one is replaced.
 
     Raises:
         UsageError: no such folder.
     """
+    bundle = Path(bundle)
     if not bundle.is_dir():
         raise UsageError(f"bundle {bundle}: no such folder.")
     target = signature_path(bundle)
@@ -56,13 +60,15 @@ def sign(bundle: Path, config: Any) -> Path:
     return target
 
 
-def verify(bundle: Path, key: Path) -> None:
+def verify(bundle: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
     """Hold a bundle folder against its signature and an elliptic-curve public key (PEM).
 
     Raises:
         UsageError: model-signing is not installed, or that is no such key.
         ModelError: there is no signature, it is another key's, or the folder is not what was signed.
     """
+    bundle = Path(bundle)
+    key = Path(key)
     config = _library("verifying").Config()
     _require_file(key)
     try:

@@ -5,6 +5,7 @@ The report goes into a new folder under RUN/evaluations; the run's own report is
 """
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +39,17 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: evaluate(args.run, data=args.data, out=args.out, overwrite=args.overwrite))
 
 
-def evaluate(path: Path, *, data: Path | None, out: Path | None, overwrite: bool) -> None:
+def evaluate(
+    path: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str] | None,
+    overwrite: bool,
+) -> None:
     """Score a run on its own test part or on other maps; print the per-class table and write the report."""
+    path = Path(path)
+    data = None if data is None else Path(data)
+    out = None if out is None else Path(out)
     from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()

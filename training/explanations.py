@@ -1,6 +1,7 @@
 """Explained calls, from a model and maps to what is written of them: sheets, heat maps and sentences."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def join(rows: Sequence[Row]) -> Row:
     return f"{name}: {'; '.join(texts)}", np.concatenate([chosen for _, chosen in rows])
 
 
-def draw_sheets(explained: Explained, rows: Sequence[Row], path: Path, *, title: str) -> list[Path]:
+def draw_sheets(explained: Explained, rows: Sequence[Row], path: str | os.PathLike[str], *, title: str) -> list[Path]:
     """Draw rows of maps on one sheet, or on several numbered ones where they are many; return the files.
 
     Args:
@@ -133,6 +134,7 @@ def draw_sheets(explained: Explained, rows: Sequence[Row], path: Path, *, title:
         path: the PNG file; a second sheet has "_2" before its suffix.
         title: of every sheet.
     """
+    path = Path(path)
     lines = [
         (heading if first == 0 else "", chosen[first : first + COLUMNS])
         for heading, chosen in rows
@@ -148,8 +150,11 @@ def draw_sheets(explained: Explained, rows: Sequence[Row], path: Path, *, title:
     return written
 
 
-def write_small_sheet(path: Path, explainer: "Explainer", wafers: WaferSet, prob: NDArray[np.floating[Any]]) -> Path:
+def write_small_sheet(
+    path: str | os.PathLike[str], explainer: "Explainer", wafers: WaferSet, prob: NDArray[np.floating[Any]]
+) -> Path:
     """Draw a right call of each class and the most confident errors on one sheet, and return its path."""
+    path = Path(path)
     call = prob.argmax(axis=1)
     right = [pick(wafers.label, prob, code, count=RIGHT_OF_EACH)[0][1] for code in range(len(CLASSES))]
     wrong = np.flatnonzero((wafers.label != call) & (wafers.label != UNLABELLED))
@@ -166,8 +171,9 @@ def sheet_title(heat: "HeatMaps") -> str:
     return f"What the model looked at: each map, and its evidence for the call per die ({heat.method}, {heat.layer})"
 
 
-def write_records(folder: Path, explained: Explained) -> list[Path]:
+def write_records(folder: str | os.PathLike[str], explained: Explained) -> list[Path]:
     """Write heat.npz (heat maps at die resolution) and calls.jsonl (one line per map) into an existing folder."""
+    folder = Path(folder)
     heat = explained.heat
     RunFolder(folder).write_arrays(
         "heat.npz",

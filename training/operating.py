@@ -6,6 +6,7 @@ It writes operating.txt, operating.json and figures/operating.png into a new fol
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -42,8 +43,12 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: operating(args.run, mix=args.mix, out=args.out, overwrite=args.overwrite))
 
 
-def operating(path: Path | None, *, mix: str | None, out: Path | None, overwrite: bool) -> None:
+def operating(
+    path: str | os.PathLike[str] | None, *, mix: str | None, out: str | os.PathLike[str] | None, overwrite: bool
+) -> None:
     """Find a run's operating points, print them and write them."""
+    path = None if path is None else Path(path)
+    out = None if out is None else Path(out)
     from wafer_tf.learning.run_folder import RunFolder, newest_run
     from wafer_tf.scoring.mix import NATURAL, read_mix
 

@@ -146,7 +146,7 @@ class Bundle:
 
 
 def write_bundle(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     model: bytes,
     input: Tensor,
@@ -175,6 +175,7 @@ def write_bundle(
     Raises:
         UsageError: `path` is there and `replace` was not given, or is there and is no bundle.
     """
+    path = Path(path)
     if path.exists():
         if not (path / MANIFEST).is_file():
             raise UsageError(f"bundle {path}: something that is no bundle is there; choose another --out.")
@@ -216,7 +217,7 @@ def write_bundle(
     return sha256
 
 
-def load_bundle(path: Path, *, allow_ungated: bool = False) -> Bundle:
+def load_bundle(path: str | os.PathLike[str], *, allow_ungated: bool = False) -> Bundle:
     """Read a bundle folder and check every byte of it against its hashes.
 
     The model itself is not run here; edge.station.classifier does, and compares it with `input`, `output` and `golden`.
@@ -230,6 +231,7 @@ def load_bundle(path: Path, *, allow_ungated: bool = False) -> Bundle:
         >>> load_bundle(released("nano") / "bundle").passed
         True
     """
+    path = Path(path)
     manifest_bytes = _read(path, MANIFEST)
     sha256 = _sha256(manifest_bytes)
     if _read(path, SEAL) != _seal(sha256):

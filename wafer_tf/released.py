@@ -1,5 +1,6 @@
 """The models that come with the project, wherever it lies. Needs the standard library alone."""
 
+import os
 from pathlib import Path
 
 from wafer_tf.errors import ModelError
@@ -32,21 +33,22 @@ def released(name: str = DEFAULT) -> Path:
     return found
 
 
-def bundle_folder(text: str | Path) -> Path:
+def bundle_folder(text: str | os.PathLike[str]) -> Path:
     """Return the folder of the bundle that a user named: a folder, or the name of a released model."""
     return released(str(text)) / "bundle" if _is_name(text, "bundle.json") else Path(text)
 
 
-def run_folder(text: str | Path) -> Path:
+def run_folder(text: str | os.PathLike[str]) -> Path:
     """Return the run folder that a user named: a folder, or the name of a released model."""
     return released(str(text)) if _is_name(text, "config.json") else Path(text)
 
 
-def results(run: Path, kind: str) -> Path:
+def results(run: str | os.PathLike[str], kind: str) -> Path:
     """Return where what is made of a run goes: RUN/KIND, or KIND/NAME here for a model inside an installed package."""
+    run = Path(run)
     return Path(kind) / run.name if run.parent == _PLACES[0] else run / kind
 
 
-def _is_name(text: str | Path, marker: str) -> bool:
+def _is_name(text: str | os.PathLike[str], marker: str) -> bool:
     """Whether a released model is meant; a folder of that name here that holds what is looked for comes first."""
     return str(text) in NAMES and not (Path(text) / marker).is_file()

@@ -14,7 +14,7 @@ MAX_NAME = 255
 
 
 @contextmanager
-def whole_path(path: Path, *, ending: str | None = None, durable: bool = True) -> Iterator[Path]:
+def whole_path(path: str | os.PathLike[str], *, ending: str | None = None, durable: bool = True) -> Iterator[Path]:
     """Give the path of a file to write, which takes the place of `path` when the block ends without an error.
 
     For writers that want a name; others use `whole_file`. Two processes may write one file: the last to end wins.
@@ -30,6 +30,7 @@ def whole_path(path: Path, *, ending: str | None = None, durable: bool = True) -
     Raises:
         OSError: it cannot be written; `path` is as it was.
     """
+    path = Path(path)
     mark = f".{os.getpid()}.partial{path.suffix if ending is None else ending}"
     name = os.fsencode(f".{path.name}")[: MAX_NAME - len(os.fsencode(mark))]
     partial = path.with_name(os.fsdecode(name) + mark)
@@ -43,7 +44,7 @@ def whole_path(path: Path, *, ending: str | None = None, durable: bool = True) -
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+def whole_file(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a file for writing bytes, which takes the place of `path` when the block ends without an error.
 
     Args:
@@ -67,7 +68,7 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
         yield out
 
 
-def write_whole(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+def write_whole(path: str | os.PathLike[str], content: str | bytes, *, durable: bool = True) -> None:
     """Write a file of this content, text as UTF-8; see `whole_file`."""
     with whole_file(path, durable=durable) as out:
         out.write(content.encode() if isinstance(content, str) else content)

@@ -1,6 +1,7 @@
 """From a finished run to a gated bundle: the work behind `python -m edge.convert`."""
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ class Options:
     overwrite: bool = False
 
 
-def convert(path: Path, out: Path, options: Options) -> None:
+def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: Options) -> None:
     """Quantize, judge, report, and write the bundle.
 
     Args:
@@ -73,6 +74,8 @@ def convert(path: Path, out: Path, options: Options) -> None:
     Raises:
         GateError: the gate failed, with every remedy; no bundle was written.
     """
+    path = Path(path)
+    out = Path(out)
     run = RunFolder.open(path)
     config, facts = load_config(run), provenance(run)
     prepare(seed=config.seed, precision="float32", require_gpu=False)

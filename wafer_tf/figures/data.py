@@ -1,5 +1,6 @@
 """Figures of a set of wafers before any model: counts, sizes, yields, and the maps as the model sees them."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 MAPS_PER_CLASS = 4
 
 
-def draw_report(summary: "Summary", folder: Path) -> list[Path]:
+def draw_report(summary: "Summary", folder: str | os.PathLike[str]) -> list[Path]:
     """Draw every figure of a data report into a folder and return their paths."""
+    folder = Path(folder)
     with style():
         drawn = [save(class_counts(summary.class_table()), folder / "class_counts.png")]
         drawn.append(save(map_sizes(summary.shapes, summary.label), folder / "map_sizes.png"))

@@ -1,5 +1,6 @@
 """The figures of a report: which are drawn, under which names, and precision and recall per class."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ MEASURES = {"precision": ("#0072B2", "o"), "recall": ("#D55E00", "s"), "f1": ("#
 
 
 def write_figures(
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     scores: Scores,
     wafers: WaferSet,
@@ -42,6 +43,7 @@ def write_figures(
     Returns:
         The files written.
     """
+    folder = Path(folder)
     with style():
         figures = {
             "per_class": per_class(scores),

@@ -1,5 +1,6 @@
 """One look for every figure: colour-blind-safe colours, fonts, and how a wafer map is drawn."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,8 +53,9 @@ def draw_map(axes: Axes, grid: NDArray[np.uint8], *, title: str = "") -> None:
     axes.set_axis_off()
 
 
-def save(figure: Figure, path: Path, **options: Any) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str], **options: Any) -> Path:
     """Write a figure whole or not at all, and return its path."""
+    path = Path(path)
     with whole_file(path) as out:
         figure.savefig(out, format="png", bbox_inches="tight", **options)
     return path

@@ -15,6 +15,7 @@ DONE             written last: without it the run is not finished
 
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,8 +47,9 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path) -> "RunFolder":
+    def create(cls, path: str | os.PathLike[str]) -> "RunFolder":
         """Make a new run folder; refuse one that is already there."""
+        path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             hint = f"--resume {path} goes on with it" if (path / "config.json").is_file() else "choose another --out"
             raise UsageError(f"run folder {path}: already exists and is not empty; {hint}. Nothing was changed.")
@@ -58,8 +60,9 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def open(cls, path: Path, *, finished: bool = True) -> "RunFolder":
+    def open(cls, path: str | os.PathLike[str], *, finished: bool = True) -> "RunFolder":
         """Open an existing run folder; with `finished`, only one whose run is done."""
+        path = Path(path)
         if not (path / "config.json").is_file():
             raise ModelError(f"run folder {path}: no config.json there; expected a folder that training.fit made.")
         if finished and not (path / "DONE").is_file():

@@ -1,6 +1,7 @@
 """python -m wafer_tf.readers IN OUT.parquet: read wafer maps of any supported format once and keep them as Parquet."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,8 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(lambda: convert(args.input, args.output, report=args.report, overwrite=args.overwrite))
 
 
-def convert(source_path: Path, target: Path, *, report: Path | None = None, overwrite: bool = False) -> None:
+def convert(
+    source_path: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    report: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Convert a file of wafers to Parquet, batch by batch, and print what it holds."""
+    source_path = Path(source_path)
+    target = Path(target)
+    report = None if report is None else Path(report)
     from tqdm import tqdm
 
     from wafer_tf.readers import open_source

@@ -1,6 +1,7 @@
 """A folder of class-named folders, each with one grid per file: .npy, .csv or .txt."""
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from wafer_tf.waferset import WaferSet
 SUFFIXES = (".npy", ".csv", ".txt")
 
 
-def open_folder(path: Path) -> Source:
+def open_folder(path: str | os.PathLike[str]) -> Source:
     """Open a folder of class-named folders of grids, in the order of the names.
 
     Raises:
         InputError: no class folder, an unknown one, a file that is no grid.
     """
+    path = Path(path)
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files: list[tuple[Path, int]] = []
     for folder in folders:
@@ -50,12 +52,13 @@ def open_folder(path: Path) -> Source:
     return Source(path, "folder of grids", len(files), cells, batches)
 
 
-def read_grid(path: Path) -> NDArray[np.uint8]:
+def read_grid(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file; see `wafer_tf.formats.grids`.
 
     Raises:
         InputError: no such grid in it.
     """
+    path = Path(path)
     with path.open("rb") as stream:
         data = stream.read(MAX_BYTES + 1)
     return npy_grid(data, str(path)) if _is_npy(path) else text_grid(data, str(path))

@@ -6,6 +6,7 @@ WM811K.pkl (`trainTestLabel`, labels as plain text, 0 where there is none), and 
 
 import gc
 import mmap
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ REQUIRED = ("waferMap", "lotName", "waferIndex", "failureType")
 SPLIT_COLUMNS = ("trianTestLabel", "trainTestLabel")
 
 
-def open_lswmd(path: Path, *, progress: bool = False, fast: bool = True) -> Source:
+def open_lswmd(path: str | os.PathLike[str], *, progress: bool = False, fast: bool = True) -> Source:
     """Open a pickled WM-811K table; the maps stay in the file until they are wanted.
 
     Args:
@@ -46,6 +47,7 @@ def open_lswmd(path: Path, *, progress: bool = False, fast: bool = True) -> Sour
     Raises:
         InputError: unsafe, damaged, a column missing, an unknown label, a map that is none.
     """
+    path = Path(path)
     with path.open("rb") as stream:
         data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     try:

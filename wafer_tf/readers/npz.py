@@ -1,5 +1,6 @@
 """npz archives of wafer maps: `flat`, `offsets`, `shapes`, `lot`, `wafer_index`, optional `label`, `official_split`."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -25,12 +26,13 @@ from wafer_tf.readers.source import (
 from wafer_tf.waferset import WaferSet
 
 
-def open_npz(path: Path) -> Source:
+def open_npz(path: str | os.PathLike[str]) -> Source:
     """Open an npz archive of wafer maps; every declared size is checked before it is allocated.
 
     Raises:
         InputError: damaged, a key missing, a wrong kind, a size out of range, a map that is none.
     """
+    path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return _open(path, archive)

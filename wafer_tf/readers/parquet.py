@@ -51,8 +51,9 @@ def write_parquet(waferset: WaferSet, path: str | os.PathLike[str], *, overwrite
     write_batches(pieces, path, overwrite=overwrite)
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Refuse to write where a file exists already, or where no folder is."""
+    path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected the name of a Parquet file to write.")
     if path.exists() and not path.is_file():
@@ -114,12 +115,13 @@ def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=layout)
 
 
-def open_parquet(path: Path) -> Source:
+def open_parquet(path: str | os.PathLike[str]) -> Source:
     """Open a Parquet wafer set; its format, class order and every declared size are checked.
 
     Raises:
         InputError: damaged, of another format version or class order, a column missing, a map that is none.
     """
+    path = Path(path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,6 +1,7 @@
 """Operating points in words and tables for an engineer, as JSON for a program, and as a figure."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ DEFINITIONS = {
 """The words of the report."""
 
 
-def write_operating(folder: Path, found: OperatingPoints, *, source: str) -> list[Path]:
+def write_operating(folder: str | os.PathLike[str], found: OperatingPoints, *, source: str) -> list[Path]:
     """Write operating.txt, operating.json and figures/operating.png, each whole or not at all.
 
     Args:
@@ -38,6 +39,7 @@ def write_operating(folder: Path, found: OperatingPoints, *, source: str) -> lis
     Returns:
         The files written.
     """
+    folder = Path(folder)
     from wafer_tf.figures.operating import operating_figure
     from wafer_tf.figures.style import save, style
 

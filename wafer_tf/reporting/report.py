@@ -1,6 +1,7 @@
 """The report of a run: what a yield engineer reads (text), what a program reads (JSON), and the figures."""
 
 import json
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from wafer_tf.whole_files import write_whole
 
 
 def write_report(
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     facts: Facts,
     scores: Scores,
@@ -47,6 +48,7 @@ def write_report(
     Returns:
         The files written.
     """
+    folder = Path(folder)
     from wafer_tf.figures.scores import write_figures
 
     record = {

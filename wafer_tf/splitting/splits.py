@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tokenize
 import zipfile
 import zlib
@@ -78,7 +79,7 @@ class Split:
         """Indices of the test part."""
         return np.flatnonzero(self.part == TEST)
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the split as an npz (no pickles): the same split gives the same bytes.
 
         Raises:
@@ -93,7 +94,7 @@ class Split:
             np.savez_compressed(file, part=self.part, group=self.group, facts=text)
 
     @classmethod
-    def load(cls, path: Path, wafers: WaferSet) -> "Split":
+    def load(cls, path: str | os.PathLike[str], wafers: WaferSet) -> "Split":
         """Read a split for the set it was made from.
 
         Raises:

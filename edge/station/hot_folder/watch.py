@@ -1,6 +1,7 @@
 """The hot folder's command: watch a folder until told to stop. Needs the standard library alone."""
 
 import argparse
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -59,14 +60,14 @@ def run(args: argparse.Namespace, judge: JudgeFile, *, bundle_sha256: str) -> in
 
 
 def watch(
-    inbox: Path,
-    out: Path,
+    inbox: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     judge: JudgeFile,
     *,
     bundle_sha256: str,
     poll_s: float = 1.0,
     settle_s: float = 2.0,
-    metrics_file: Path | None = None,
+    metrics_file: str | os.PathLike[str] | None = None,
     once: bool = False,
     max_bytes: int = MAX_BYTES,
     report_s: float = 60.0,
@@ -99,6 +100,9 @@ def watch(
         InputError: `inbox` is no folder.
         OSError: `out` is a file or may not be made or written.
     """
+    inbox = Path(inbox)
+    out = Path(out)
+    metrics_file = None if metrics_file is None else Path(metrics_file)
     if not poll_s > 0 or not settle_s >= 0:
         raise UsageError(f"--poll {poll_s:g} --settle {settle_s:g}: expected more than 0 and at least 0 seconds.")
     if not inbox.is_dir():
