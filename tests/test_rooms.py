@@ -67,6 +67,7 @@ NOT_AT_IMPORT = {
 NEEDED_AT_IMPORT = {
     "wafer_tf.figures": {"matplotlib"},
     "edge.gate.figure": {"matplotlib"},
+    "training.announce": {"keras"},  # a Keras callback
     "training.train": {"keras"},
     "training.progress": {"keras", "tensorflow"},  # a Keras callback
     "app": {"streamlit"},
