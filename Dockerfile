@@ -1,18 +1,32 @@
-# Training image: docker build -t wafer_tf . && docker run -v "$PWD/maps:/maps" -v "$PWD/runs:/app/runs" wafer_tf --data /maps/LSWMD.pkl
-FROM python:3.11-slim
+# Training image, a verb per job: docker build -t wafer_tf .     Without an engine or a registry: make images
+#   docker run -v "$PWD/maps:/maps:ro" -v "$PWD/runs:/work/runs" wafer_tf fit --data /maps/LSWMD.pkl
+#   docker run -v "$PWD/runs:/work/runs" wafer_tf convert --int8 runs/NAME
+#   docker run --network host wafer_tf page            # the page answers this machine alone, at http://localhost:8501
+# For GPUs: --build-arg TENSORFLOW="tensorflow[and-cuda]==2.21.0"; never tried on a real one.
+ARG BASE=python:3.11-slim
+ARG RUNTIME=python:3.11-slim
 
-RUN useradd --create-home --uid 10001 wafer \
-    && mkdir -p /app/runs \
-    && chown -R wafer:wafer /app
-WORKDIR /app
-
+FROM ${BASE} AS build
+ARG TENSORFLOW=tensorflow==2.21.0
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
 COPY requirements.txt constraints.txt ./
-RUN pip install --no-cache-dir -r requirements.txt -c constraints.txt
+# TensorFlow's C++ headers are a fifth of its size, and nothing here compiles against them.
+RUN python3 -m pip install --break-system-packages --target /opt/wafer_tf \
+        -r requirements.txt "$TENSORFLOW" -c constraints.txt \
+    && rm -r /opt/wafer_tf/tensorflow/include
+COPY . .
+RUN python3 -m pip install --break-system-packages --target /opt/wafer_tf --no-deps .
 
-COPY --chown=wafer:wafer wafer_tf ./wafer_tf
-COPY --chown=wafer:wafer training ./training
-
+FROM ${RUNTIME}
+COPY --from=build /opt/wafer_tf /opt/wafer_tf
+ENV PYTHONPATH=/opt/wafer_tf \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/work
+RUN mkdir -p /work/runs && chown -R 10001:10001 /work
+WORKDIR /work
 USER 10001
-VOLUME ["/app/runs"]
-ENTRYPOINT ["python", "-m", "training.fit"]
-CMD ["--smoke"]
+VOLUME ["/work/runs"]
+ENTRYPOINT ["python3", "-m", "wafer_tf"]
+CMD ["--help"]

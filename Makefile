@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup fit app release test lint clean
+.PHONY: help setup fit app release test lint images clean
 
 MAPS := ../shared/data/wm811k/wm811k_dev.npz
 UNLABELLED := ../shared/data/wm811k/wm811k_unlabelled.npz
@@ -18,6 +18,7 @@ help:
 	@echo "make test   set up, then run the tests"
 	@echo "make setup  make .venv with everything pinned (3.6 GB, some three minutes), and the command .venv/bin/wafer-tf"
 	@echo "make lint   ruff and mypy"
+	@echo "make images build both container images, also without an engine or a registry (tools/images.sh)"
 	@echo "make clean  remove .venv (runs/ stays)"
 
 setup: $(READY)
@@ -48,6 +49,9 @@ lint: $(READY)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+
+images:
+	tools/images.sh
 
 clean:
 	rm -rf $(VENV)
