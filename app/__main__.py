@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from app.options import choose, parser
@@ -24,6 +25,8 @@ def _serve(argv: list[str] | None) -> None:
     from wafer_tf.learning.run_folder import RunFolder
 
     RunFolder.open(options.run)
+    if find_spec("streamlit") is None:  # the server's own words would not say what brings it
+        raise ModuleNotFoundError("no streamlit", name="streamlit")
     command = [sys.executable, "-m", "streamlit", "run", str(PAGE), "--server.port", str(args.port), "--"]
     for name, value in (("run", options.run), ("bundle", options.bundle), ("reference", options.reference)):
         if value is not None:

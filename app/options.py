@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from wafer_tf.command import CommandParser
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.released import released, run_folder
+from wafer_tf.released import bundle_folder, released, run_folder
 
 EXAMPLE = """examples:
   python -m app
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         help="a finished run folder (default: the released model, else the newest in runs/)",
     )
     p.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="its int8 bundle (default: RUN/bundle, where there is one)"
+        "--bundle", type=bundle_folder, metavar="DIR", help="its int8 bundle (default: RUN/bundle, where there is one)"
     )
     p.add_argument(
         "--reference", type=Path, metavar="SET",

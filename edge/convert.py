@@ -12,7 +12,7 @@ from pathlib import Path
 from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError
-from wafer_tf.released import run_folder
+from wafer_tf.released import results, run_folder
 
 EXAMPLE = """example:
   python -m edge.convert --int8 runs/20261122-101500-resnet18
@@ -76,7 +76,7 @@ def _convert(args: argparse.Namespace) -> None:
         raise UsageError(f"--seed {args.seed}; expected 0 or more.")
     key = signer(args.sign) if args.sign else None
     run = args.run or newest_run()
-    out = args.out or run / "bundle"
+    out = args.out or results(run, "bundle")
     if out.exists() and not args.overwrite:
         raise UsageError(f"bundle {out}: already there; --overwrite replaces it, --out writes elsewhere.")
 

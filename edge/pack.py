@@ -1,7 +1,7 @@
 """One file that is the whole station: `python -m edge.pack [--out station.pyz]`.
 
-Copy it to a machine with Python 3.11 and requirements-station.txt installed, and run `python station.pyz`. The same
-sources give the same bytes.
+Copy it to a machine with Python 3.10 or newer, numpy and ai-edge-litert (requirements-station.txt pins them), and run
+`python station.pyz`. It carries no model: name a bundle by --bundle. The same sources give the same bytes.
 """
 
 import argparse
@@ -17,11 +17,12 @@ from wafer_tf.errors import UsageError
 from wafer_tf.whole_files import whole_file
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("edge", "wafer_tf")
 ENTRY = "edge/station/__main__.py"
 MAIN = b"import sys\n\nfrom edge.station.__main__ import main\n\nsys.exit(main())\n"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EXAMPLE = """example:
-  python -m edge.pack --out station.pyz && python station.pyz selftest --bundle models/wafer/bundle
+  python -m edge.pack --out station.pyz && python station.pyz selftest --bundle runs/NAME/bundle
 
 exit codes: 0 done, 2 usage, 4 FILE cannot be written"""
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
@@ -68,7 +69,8 @@ def modules() -> list[str]:
     """Return the files of the project that the station imports, wherever in a module it does so, sorted."""
     from modulefinder import ModuleFinder
 
-    finder = ModuleFinder(path=[str(ROOT)])  # what is elsewhere, it does not look into
+    others = [path.stem for path in ROOT.iterdir() if path.name not in PACKAGES]  # numpy's, where both are installed
+    finder = ModuleFinder(path=[str(ROOT)], excludes=others)  # what is elsewhere, it does not look into
     finder.run_script(str(ROOT / ENTRY))
     files = [getattr(module, "__file__", None) for module in finder.modules.values()]
     return sorted({Path(file).relative_to(ROOT).as_posix() for file in files if file})

@@ -90,9 +90,14 @@ def verify(bundle: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m edge.signing", __doc__, epilog=EXAMPLE)
-    p.add_argument("job", choices=("sign", "verify"))
-    p.add_argument("bundle", type=Path, metavar="BUNDLE")
-    p.add_argument("--key", type=Path, required=True, help="private key to sign, public key to verify (PEM)")
+    jobs = p.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, what, key in (
+        ("sign", "Sign a bundle; the signature is written beside it.", "private key (PEM)"),
+        ("verify", "Hold a bundle against its signature.", "public key (PEM)"),
+    ):
+        job = jobs.add_parser(name, description=what, epilog=EXAMPLE, help=what)
+        job.add_argument("bundle", type=Path, metavar="BUNDLE")
+        job.add_argument("--key", type=Path, required=True, help=key)
     return p
 
 

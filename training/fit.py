@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wafer_tf.command import CommandParser
+from wafer_tf.command import CommandParser, called
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError, WaferError
 
@@ -142,7 +142,7 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
 
     check(config)
     run = RunFolder.create(out)
-    command = shlex.join(["python", "-m", "training.fit", *argv])
+    command = shlex.join([*called("python -m training.fit").split(), *argv])
     try:
         run.write_json("config.json", {"config": config.to_json(), "command": command})
         _execute(config, run)
@@ -163,7 +163,7 @@ def _execute(config: "FitConfig", run: "RunFolder") -> None:
             execute(config, run)
     except (KeyboardInterrupt, OSError):  # an OSError of a full disk may name no file
         if (run.path / "split.npz").exists():
-            print(f"stopped; go on with: python -m training.fit --resume {run.path}", file=sys.stderr)
+            print(called(f"stopped; go on with: python -m training.fit --resume {run.path}"), file=sys.stderr)
         raise
 
 

@@ -13,6 +13,7 @@ from training.runtime import prepare, versions
 from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import train
+from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
 from wafer_tf.dies import CLASSES
@@ -127,7 +128,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     for text in _provisos(config, start):
         print(f"\n{text}")
     print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")
-    print(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS")
+    print(called(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS"))
 
 
 def _provisos(config: FitConfig, start: Start) -> list[str]:

@@ -27,7 +27,7 @@ from training.search_results import (
     verdict,
     within_noise,
 )  # fmt: skip
-from wafer_tf.command import CommandParser
+from wafer_tf.command import CommandParser, called
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.learning.run_folder import RunFolder
@@ -146,7 +146,7 @@ def _tune(args: dict[str, Any]) -> None:
         found = results(job, study, group=split.group[split.validation])
         _write(job, study, found)
     print(f"{table(found)}\n\n{verdict(found)}\n\n{CAVEAT.format(wafers=len(job.validation))}\n")
-    print(fit_command(found[0].config))
+    print(called(fit_command(found[0].config)))
     print(f"\nsearch folder: {out}  (results.json, search.png, trials/)")
 
 

@@ -32,22 +32,22 @@ GROUPS = {
         "selftest": Verb(STATION, "check a bundle and let it judge its golden maps", ("selftest",)),
         "bench": Verb(STATION, "how fast this machine is", ("bench",)),
     },
-    "training": {
+    "training, with [train]": {
         "fit": Verb("training.fit", "train a classifier on labelled maps"),
         "evaluate": Verb("training.evaluate", "score a run on its test part or on other maps"),
         "explain": Verb("training.explain", "show what a call rests on, on the dies and in a sentence"),
         "operating": Verb("training.operating", "thresholds to choose from, at a fab's own class mix"),
         "tune": Verb("training.tune", "search settings by validation"),
-        "page": Verb("app.__main__", "open the web page"),
+        "page": Verb("app.__main__", "open the web page; with [page]"),
     },
-    "from a run to a station": {
+    "from a run to a station, with [train]": {
         "convert": Verb("edge.convert", "quantize a run to int8 and gate it against the float model"),
         "benchmark": Verb("edge.benchmark", "time float, int8 and ONNX Runtime beside each other"),
         "sign": Verb(SIGNING, "sign a bundle", ("sign",)),
         "verify": Verb(SIGNING, "hold a bundle against its signature", ("verify",)),
         "pack": Verb("edge.pack", "the whole station as one file, station.pyz"),
     },
-    "whole sets": {
+    "whole sets, with [train]": {
         "classify-set": Verb("edge.classify", "judge a whole wafer set on all cores"),
         "to-parquet": Verb("wafer_tf.readers.__main__", "convert a set to Parquet and say what is in it"),
     },
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     asked, rest = (argv[0], argv[1:]) if argv else ("", [])
     if asked in ("", "-h", "--help"):
-        print(usage())
+        print(usage(), file=sys.stdout if asked else sys.stderr)
         return 0 if asked else UsageError.exit_code
     if asked == "--version":
         print(f"wafer-tf {__version__}")
@@ -79,7 +79,7 @@ def usage() -> str:
             *lines,
             "",
             "wafer-tf VERB --help says more, with an example; wafer-tf --version. Without an extra the package is the",
-            "station; pip install 'WHEEL[train]' adds training, 'WHEEL[page]' the page.",
+            "station. To have the rest: pip install 'WHEEL[train]', with the page 'WHEEL[page]'; WHEEL is wafer_tf's.",
             "",
             "example:",
             "  wafer-tf classify lot7/*.npy > records.jsonl",
@@ -96,9 +96,9 @@ def _verb(asked: str, rest: list[str]) -> int:
         meant = f" Did you mean {near[0]}?" if near else ""
         raise UsageError(f"{asked!r} is no verb of wafer-tf.{meant} wafer-tf --help names all of them.")
     verb = VERBS[asked]
-    call_as(_words())
-    main = importlib.import_module(verb.module).main
-    code: int = main([*verb.words, *rest])
+    with call_as(_words()):
+        main = importlib.import_module(verb.module).main
+        code: int = main([*verb.words, *rest])
     return code
 
 

@@ -6,7 +6,8 @@ Needs the standard library alone.
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from wafer_tf.errors import InputError, UsageError, WaferError
@@ -16,18 +17,25 @@ INTERRUPTED = 130
 STATION = {"numpy": "numpy", "ai_edge_litert": "ai-edge-litert"}
 EXTRAS = {"streamlit": "[page]", "pyspark": "[spark]"}
 """What brings a library that is not installed: two are the station's, all others come with [train]."""
+PYTHON_OF_EXTRAS = (3, 11), (3, 13)
+"""First and last Python that TensorFlow, and so every extra, can be had for; the station runs on 3.10 and 3.14 too."""
 OURS = ("wafer_tf", "training", "edge", "app")
 
 _names: dict[str, str] = {}
 
 
-def call_as(names: Mapping[str, str]) -> None:
-    """Say how commands are called in this process, so that help and errors say it too.
+@contextmanager
+def call_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Say how commands are called while the block runs, so that help and errors say it too.
 
     Args:
         names: from the usual words to those in use, such as "python -m training.fit" to "wafer-tf fit".
     """
     _names.update(names)
+    try:
+        yield
+    finally:
+        _names.clear()
 
 
 def called(text: str) -> str:
@@ -64,6 +72,21 @@ class CommandParser(argparse.ArgumentParser):
             **options,
         )
 
+    def add_subparsers(self, **options: Any) -> Any:
+        """Add jobs to the command; see argparse."""
+        return super().add_subparsers(**{"parser_class": JobParser} | options)
+
+
+class JobParser(CommandParser):
+    """The parser of one job of a command: a flag it does not know is its own error, with its own usage."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse everything; see argparse."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
 
 def run(main: Callable[[], int | None]) -> int:
     """Run a command's body and return its exit code.
@@ -86,6 +109,9 @@ def run(main: Callable[[], int | None]) -> int:
         if library in OURS:
             raise
         what = STATION.get(library) or f"'WHEEL{EXTRAS.get(library, '[train]')}', WHEEL being wafer_tf's"
+        first, last = PYTHON_OF_EXTRAS
+        if library not in STATION and not first <= sys.version_info[:2] <= last:
+            what += f"; with Python 3.11 to 3.13, this is {sys.version_info[0]}.{sys.version_info[1]}"
         print(f"error: {library} is not installed, and this needs it: pip install {what}", file=sys.stderr)
         return UsageError.exit_code
     except OSError as error:

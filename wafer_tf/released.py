@@ -27,8 +27,8 @@ def released(name: str = DEFAULT) -> Path:
     found = next((place / name for place in _PLACES if (place / name / "DONE").is_file()), None)
     if found is None:
         raise ModelError(
-            f"released model {name!r}: does not come with this copy of the program; name the folder of a bundle or a "
-            "run, or install the wheel, which carries the models."
+            f"released model {name!r}: does not come with this copy of the program; name the folder of a bundle "
+            "(--bundle FOLDER) or of a run, or install the wheel, which carries the models."
         )
     return found
 

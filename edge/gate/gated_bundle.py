@@ -24,6 +24,7 @@ from training.job import load_config, load_data
 from training.runtime import prepare
 from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
+from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
@@ -107,7 +108,7 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
         )
     sha256 = _write_bundle(out, run, chosen, decision, text=text, gate=gate, options=options)
     print(f"{text}\n\nbundle: {out}  (SHA-256 {sha256})")
-    print(f"next: python -m edge.station selftest --bundle {out}")
+    print(called(f"next: python -m edge.station selftest --bundle {out}"))
 
 
 def _try(

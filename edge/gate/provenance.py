@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def provenance(run: RunFolder) -> dict[str, Any]:
         "parameters": facts.parameters,
         "versions": versions() | {name: version(name) for name in ("ai-edge-litert", "ai-edge-quantizer")},
         "commit": commit(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 

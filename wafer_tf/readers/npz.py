@@ -1,10 +1,12 @@
 """npz archives of wafer maps: `flat`, `offsets`, `shapes`, `lot`, `wafer_index`, optional `label`, `official_split`."""
 
+import io
 import os
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -32,7 +34,7 @@ def open_npz(path: str | os.PathLike[str]) -> Source:
     Raises:
         InputError: damaged, a key missing, a wrong kind, a size out of range, a map that is none.
     """
-    path = Path(path)
+    path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
         with zipfile.ZipFile(path) as archive:
             return _open(path, archive)

@@ -1,10 +1,11 @@
 """The Parquet wafer set: one row per wafer, readable by any engine, written whole or not at all."""
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,10 +122,10 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     Raises:
         InputError: damaged, of another format version or class order, a column missing, a map that is none.
     """
-    path = Path(path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
         _check_layout(path, pq.read_schema(path))
         file = pq.ParquetFile(path, read_dictionary=list(TEXTS))

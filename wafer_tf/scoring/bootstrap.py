@@ -47,8 +47,8 @@ class Bootstrap:
 
     def estimate(self, name: str, c: int | None = None) -> Estimate:
         """Return a figure with the 2.5th and 97.5th percentile of its draws; `c`: of a figure per class."""
-        at = () if c is None else (c,)
-        return interval(self.value[name][at], None if self._drawn is None else self._drawn[name][(slice(None), *at)])
+        at = (...,) if c is None else (..., c)
+        return interval(self.value[name][at], None if self._drawn is None else self._drawn[name][at])
 
 
 def draw_groups(sums: NDArray[np.float64], *, draws: int, seed: int) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ class Index:
 
     def add(self, key: bytes, offset: int) -> None:
         """Note where the line of a new key begins."""
-        self._bucket(key).extend(key[: self._KEY] + offset.to_bytes(self._OFFSET))
+        self._bucket(key).extend(key[: self._KEY] + offset.to_bytes(self._OFFSET, "big"))
         self._size += 1
 
     def get(self, key: bytes) -> int | None:
@@ -51,10 +51,10 @@ class Index:
         at = bucket.find(key[: self._KEY])
         while at >= 0 and at % entry:  # those bytes, but across two entries
             at = bucket.find(key[: self._KEY], at + 1)
-        return None if at < 0 else int.from_bytes(bucket[at + self._KEY : at + entry])
+        return None if at < 0 else int.from_bytes(bucket[at + self._KEY : at + entry], "big")
 
     def _bucket(self, key: bytes) -> bytearray:
-        return self._buckets[int.from_bytes(key[:2]) % self._BUCKETS]
+        return self._buckets[int.from_bytes(key[:2], "big") % self._BUCKETS]
 
 
 class Journal:

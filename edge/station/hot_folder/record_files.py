@@ -9,7 +9,7 @@ Both are known by hashes: a file that is seen again, after a kill or because it 
 import json
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Ledger:
 
     def add_duplicates(self, duplicates: Sequence[tuple[str, str, str]]) -> None:
         """Make (id, input_sha256, first_id) durable. Raises OSError, and then none is on record."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._duplicates.append(
             [
                 (

@@ -17,7 +17,7 @@ from wafer_tf.command import INTERRUPTED, called
 from wafer_tf.errors import InputError, UsageError
 
 EPILOG = """example:
-  station watch incoming --out records --bundle bundle --metrics-file /var/lib/node_exporter/wafer_tf.prom
+  station watch incoming --out records --metrics-file /var/lib/node_exporter/wafer_tf.prom
 
 OUT/records.jsonl     one record per wafer: files of the same contents are one wafer
 OUT/duplicates.jsonl  every other name under which recorded contents came
@@ -26,8 +26,10 @@ IN/done, quarantine   files on record; those that could not be judged with NAME.
 A writer best names a file .NAME or NAME.tmp, .part or .partial, and renames it when it is whole. A file leaves IN only
 after its record is safely on the disk, so that a station may be stopped, or killed, at any moment and started again. A
 full or read-only disk and a share that is away are said on stderr, waited for and survived; the wafers stay in IN.
-SIGTERM finishes the wafer in hand and ends with 0, Ctrl-C with 130. The metrics count from the start of the process.
-To archive records, move records.jsonl away: a new one is begun, and wafers it does not hold are judged anew."""
+SIGTERM and Ctrl-C finish the wafer in hand first. The metrics count from the start of the process.
+To archive records, move records.jsonl away: a new one is begun, and wafers it does not hold are judged anew.
+
+exit codes: 0 after SIGTERM or --once, 2 usage, 3 bundle refused, 4 bad input, 130 after Ctrl-C"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
