@@ -5,8 +5,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c "
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
 
-.PHONY: help setup fit app release test lint images clean
+.PHONY: help setup fit app release test lint docs images clean
 
 MAPS := ../shared/data/wm811k/wm811k_dev.npz
 UNLABELLED := ../shared/data/wm811k/wm811k_unlabelled.npz
@@ -19,7 +21,8 @@ help:
 	@echo "make setup  make .venv with everything pinned (3.6 GB, some three minutes), and the command .venv/bin/wafer-tf"
 	@echo "make lint   ruff and mypy"
 	@echo "make images build both container images, also without an engine or a registry (tools/images.sh)"
-	@echo "make clean  remove .venv (runs/ stays)"
+	@echo "make docs   the documents as a site, in site/, with an environment of its own (240 MB); a dead link ends it"
+	@echo "make clean  remove .venv and .venv-docs (runs/ stays)"
 
 setup: $(READY)
 
@@ -53,5 +56,14 @@ lint: $(READY)
 images:
 	tools/images.sh
 
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "open site/index.html; to search it: python3 -m http.server --directory site"
+
+$(DOCS_READY): requirements-docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $(DOCS_READY)
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DOCS)
