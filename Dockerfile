@@ -8,6 +8,7 @@ ARG RUNTIME=python:3.11-slim
 
 FROM ${BASE} AS build
 ARG TENSORFLOW=tensorflow==2.21.0
+ARG PIP_CERT
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY requirements.txt constraints.txt ./

@@ -25,13 +25,13 @@ base_image() { # NAME PACKAGES
     rm -f "$archive"
 }
 
-case $BASE in localhost/*) base_image "$BASE" python3.11,python3.11-venv,python3-pip,ca-certificates ;; esac
-case $RUNTIME in localhost/*) base_image "$RUNTIME" python3.11,ca-certificates ;; esac
+case $BASE in localhost/*) base_image "$BASE" python3,python3.11,python3.11-venv,python3-pip,ca-certificates ;; esac
+case $RUNTIME in localhost/*) base_image "$RUNTIME" python3,python3.11,ca-certificates ;; esac
 certificates=/etc/ssl/certs/ca-certificates.crt
 for file in ${IMAGES:-Dockerfile.station Dockerfile}; do
     name=wafer_tf; [ "$file" = Dockerfile ] || name=wafer_station
     buildah build --format docker --build-arg BASE="$BASE" --build-arg RUNTIME="$RUNTIME" \
         ${TENSORFLOW:+--build-arg TENSORFLOW="$TENSORFLOW"} \
-        --volume "$certificates:$certificates:ro" --env PIP_CERT="$certificates" --file "$file" --tag "$name" .
+        --volume "$certificates:$certificates:ro" --build-arg PIP_CERT="$certificates" --file "$file" --tag "$name" .
 done
 buildah images
