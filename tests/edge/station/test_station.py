@@ -387,5 +387,6 @@ def test_the_stations_requirements_are_the_pinned_ones() -> None:
     wanted = [line for line in (ROOT / "requirements-station.txt").read_text().splitlines() if line[:1] != "#"]
     assert wanted[0].startswith("ai-edge-litert==")
     for line in wanted:
-        name, _, number = line.partition("==")
-        assert pinned[name] == number
+        pin, _, where = line.partition(";")
+        name, _, number = pin.partition("==")
+        assert pinned[name] == number or 'python_version < "3.11"' in where  # for which the others have no wheels
