@@ -1,7 +1,7 @@
 """What `make docs` adds to the pages in docs/: pages from the clone's own files, the tutorial, the commands' help.
 
-Links are written as the clone's files need them, so that they work where the files are read. Here they are turned to the
-site's pages; a link to a file that is no page becomes plain text.
+Links are written as the clone's files need them, so that they work where the files are read. Here they are turned to
+the site's pages; a link to a file that is no page becomes plain text.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ COMMANDS_HEAD = """# Commands
 
 `wafer-tf VERB` does every job. This page is what `wafer-tf VERB --help` says, made when the page was.
 
-In a clone each verb is also a module: `python -m training.fit` is `wafer-tf fit`, `python -m edge.station` has the verbs
-of the station, `python -m edge.convert` is `wafer-tf convert`.
+In a clone each verb is also a module: `python -m training.fit` is `wafer-tf fit`, `python -m edge.station` has the
+verbs of the station, `python -m edge.convert` is `wafer-tf convert`.
 
 Data goes to stdout, words and the progress bar to stderr. No command overwrites what it did not make.
 
