@@ -65,6 +65,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn a page's links from the clone's files to the site's pages."""
     source = _source(page.file.src_uri)
+    if "/" not in page.file.src_uri:  # stands in no section
+        page.meta["hide"] = ["navigation"]
 
     def turned(found: re.Match[str]) -> str:
         mark, text, target = found.groups()

@@ -57,7 +57,7 @@ def epoch_line(history: list[dict[str, float]], *, epochs: int) -> str:
         history: a row per epoch with `loss`, `val_macro_f1` and `seconds`.
         epochs: at most so many.
 
-    Example:
+    Examples:
         >>> epoch_line([{"loss": 0.5, "val_macro_f1": 0.8, "seconds": 30.0}], epochs=3)
         'epoch 1/3: loss 0.500, validation macro-F1 0.800, the best so far; 30 s, at most 1 min 00 s left'
     """

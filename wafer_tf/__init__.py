@@ -1,6 +1,6 @@
 """Wafer maps in, failure patterns out.
 
-Example:
+Examples:
     >>> import wafer_tf as wt
     >>> wafers = wt.synthesize(2, seed=0).wafers       # or wt.read("LSWMD.pkl")
     >>> calls = wt.load("nano").classify(wafers)       # a pandas DataFrame, a row per wafer

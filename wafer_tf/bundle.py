@@ -226,7 +226,7 @@ def load_bundle(path: str | os.PathLike[str], *, allow_ungated: bool = False) ->
         ModelError: anything is missing, changed, not of this format or these classes, or the gate did not pass it and
             `allow_ungated` was not given.
 
-    Example:
+    Examples:
         >>> from wafer_tf.released import released
         >>> load_bundle(released("nano") / "bundle").passed
         True

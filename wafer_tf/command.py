@@ -41,7 +41,7 @@ def call_as(names: Mapping[str, str]) -> Iterator[None]:
 def called(text: str) -> str:
     """Return a text that names commands with them named as they are called in this process.
 
-    Example:
+    Examples:
         >>> called("next: python -m training.evaluate RUN")
         'next: python -m training.evaluate RUN'
     """

@@ -41,7 +41,7 @@ def check_map(grid: NDArray[Any], name: str) -> NDArray[np.uint8]:
     Raises:
         InputError: not 2-D, a side out of range, a value that is no die state, or no die at all.
 
-    Example:
+    Examples:
         >>> check_map([[0, 1, 0], [1, 2, 1], [0, 1, 0]], "W1").dtype
         dtype('uint8')
     """

@@ -37,7 +37,7 @@ def encode(grid: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]
     Returns:
         (size, size, 3) uint8, the planes named in PLANES, 0..255. The model is fed `to_float` of it.
 
-    Example:
+    Examples:
         >>> grid = np.ones((25, 30), np.uint8)
         >>> grid[3:6, 3:6] = 2
         >>> planes = encode(grid)

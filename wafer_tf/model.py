@@ -72,7 +72,7 @@ class Model:
         Raises:
             InputError: a map that is none, or a file that cannot be read.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> clean = np.pad(np.ones((24, 24), np.uint8), 1)
             >>> load("nano").classify(clean)[["label", "decision"]].to_numpy().tolist()
@@ -108,7 +108,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
     Raises:
         ModelError: no such model, or one that is damaged.
 
-    Example:
+    Examples:
         >>> load("nano")
         Model('nano', int8)
     """

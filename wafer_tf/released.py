@@ -18,7 +18,7 @@ def released(name: str = DEFAULT) -> Path:
     Raises:
         ModelError: no such model, or the models are not beside the program (a packed station carries none).
 
-    Example:
+    Examples:
         >>> released("nano").name
         'nano'
     """

@@ -39,7 +39,7 @@ def show(
     Raises:
         InputError: a map that is none.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> figure = show(np.pad(np.full((24, 24), 2, np.uint8), 1))
         >>> len(figure.axes)

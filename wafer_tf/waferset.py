@@ -52,7 +52,7 @@ class WaferSet:
     `len`, iteration and indexing as of a list: `wafers[0]` is a Wafer; a slice, a boolean mask or an array of numbers
     gives a set.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> maps = [np.ones((4, 5), np.uint8), np.full((6, 6), 2, np.uint8)]
         >>> wafers = WaferSet.from_maps(maps, label=[8, 5], lot=["A", "A"], wafer_index=[1, 2])
@@ -193,7 +193,7 @@ class WaferSet:
         Raises:
             ModuleNotFoundError: pandas is not installed: the package's extra [train] brings it.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> WaferSet.from_maps([np.ones((4, 5), np.uint8)], label=[8]).to_pandas()["label"].tolist()
             ['none']
@@ -221,7 +221,7 @@ class WaferSet:
         Raises:
             InputError: no column `map`, a cell that is no map, or a label that is no class; the row is named.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> import pandas as pd
             >>> WaferSet.from_pandas(pd.DataFrame({"map": [np.ones((4, 5), int)], "label": ["none"]}))

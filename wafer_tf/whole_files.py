@@ -56,7 +56,7 @@ def whole_file(path: str | os.PathLike[str], *, durable: bool = True) -> Iterato
     Raises:
         OSError: it cannot be written; `path` is as it was.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with whole_file(Path(folder) / "calls.csv") as out:

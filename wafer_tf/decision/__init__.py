@@ -64,7 +64,7 @@ def verdict(probabilities: Sequence[float], *, review_below: float = REVIEW_BELO
         probabilities: nine, in the order of CLASSES.
         review_below: see REVIEW_BELOW.
 
-    Example:
+    Examples:
         >>> verdict([0.9, 0.1, 0, 0, 0, 0, 0, 0, 0])
         'defect'
     """

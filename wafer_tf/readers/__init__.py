@@ -32,7 +32,7 @@ def read(path: str | os.PathLike[str], *, progress: bool = False) -> WaferSet:
     Raises:
         InputError: no such file, not a wafer file, damaged, unsafe, or with a map that is none.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from wafer_tf.synthesis import synthesize
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -144,7 +144,7 @@ def score(
         InputError: no wafers, arrays that do not fit, or a label outside 0..8.
         ModelError: probabilities that are not finite or do not sum to 1.
 
-    Example:
+    Examples:
         >>> label = [0, 0, 8, 8]
         >>> prob = np.eye(9)[[0, 8, 8, 8]]
         >>> found = score(label, prob, group=[1, 2, 3, 4])

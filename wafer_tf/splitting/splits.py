@@ -149,7 +149,7 @@ def make_split(
         UsageError: an unknown method, or fractions that are no division.
         InputError: no labels, a single class, or no (or a lot-crossing) official split where that is asked for.
 
-    Example:
+    Examples:
         >>> from wafer_tf.synthesis import synthesize
         >>> split = make_split(synthesize(20, seed=0).wafers)
         >>> len(split.train) + len(split.validation) + len(split.test)

@@ -85,7 +85,7 @@ def synthesize(
         UsageError: an unknown class, a negative count or seed.
         InputError: `grids` without a grid, or one that is no map.
 
-    Example:
+    Examples:
         >>> made = synthesize({"Scratch": 3, "none": 1}, seed=0)
         >>> made.wafers.class_counts().tolist()
         [0, 0, 0, 0, 0, 0, 0, 3, 1]
