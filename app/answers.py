@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 
 ESCAPE_PROB = 0.2
-"""A call of none is doubted from this probability of any defect up; docs/PAGE.md says what that catches."""
+"""A call of none is doubted from this probability of any defect up. What that catches: docs/explanation/scores.md."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,8 +33,8 @@ COMMANDS_HEAD = """# Commands
 
 `wafer-tf VERB` does every job. This page is what `wafer-tf VERB --help` says, made when the page was.
 
-In a clone each verb is also a module: `python -m training.fit` is `wafer-tf fit`, `python -m edge.station` has the
-verbs of the station, `python -m edge.convert` is `wafer-tf convert`.
+In a clone each verb is also a module: `python -m training.fit` is `wafer-tf fit`, `python -m edge.convert` is
+`wafer-tf convert`, and `python -m edge.station` has the verbs of the station.
 
 Data goes to stdout, words and the progress bar to stderr. No command overwrites what it did not make.
 
@@ -48,6 +48,8 @@ Data goes to stdout, words and the progress bar to stderr. No command overwrites
 | 130 | interrupted by Ctrl-C |
 | 141 | the reader of the records went away |
 """
+TUTORIAL_HEAD = """This page is the notebook `docs/tutorial.ipynb`, without what its cells print and draw. Open it in
+Jupyter, or in an editor that runs notebooks."""
 _LINK = re.compile(r"(!?)\[((?:[^][]|\[[^]]*\])*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
@@ -107,7 +109,8 @@ def notebook(data: dict[str, Any]) -> str:
             parts.append(text)
         elif cell["cell_type"] == "code":
             parts += [f"```python\n{text}\n```", *map(_output, cell["outputs"])]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    heading, _, text = "\n\n".join(part for part in parts if part).partition("\n")
+    return f"{heading}\n\n{TUTORIAL_HEAD}\n{text}\n"
 
 
 def _output(output: dict[str, Any]) -> str:

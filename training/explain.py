@@ -2,7 +2,8 @@
 
 Without maps: of the run's test part, right and wrong calls of all nine classes on one sheet. With --class, sheets of
 those classes; with --data, of other maps; with MAP, of single grid files. Beside the sheets lie heat.npz (the heat maps
-at die resolution) and calls.jsonl (one line per map, with a sentence). How far to trust them: docs/EXPLAIN.md.
+at die resolution) and calls.jsonl (one line per map, with a sentence). How far to trust them:
+docs/explanation/overlays.md.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--all", action="store_true", help="heat maps and sentences of every map, not of those shown alone")
     p.add_argument("--method", metavar="NAME", help="fused (default), layercam, gradcam, gradcam++ or scorecam (slow)")
     p.add_argument(
-        "--layer", metavar="NAME", help="layer a method other than fused looks at (default: docs/EXPLAIN.md)"
+        "--layer", metavar="NAME", help="layer a method other than fused looks at (docs/explanation/overlays.md)"
     )
     p.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default: RUN/explanations/NAME)")
     p.add_argument("--overwrite", action="store_true", help="replace the files of an earlier explanation in DIR")

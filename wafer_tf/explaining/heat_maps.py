@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 METHODS = ("fused", "layercam", "gradcam", "gradcam++", "scorecam")
 """fused is the geometric mean of LayerCAM at two layers: where the fine one is hot and the deep one agrees."""
 DEFAULT_METHOD = "fused"
-"""The one that measured best: docs/EXPLAIN.md."""
+"""The one that measured best: docs/explanation/overlays.md."""
 MIN_CELLS = 8
 """Side of the smallest feature map that is explained; a coarser one says little of where on the wafer."""
 
