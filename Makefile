@@ -57,7 +57,7 @@ images:
 	tools/images.sh
 
 docs: $(DOCS_READY)
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 	@echo "open site/index.html; to search it: python3 -m http.server --directory site"
 
 $(DOCS_READY): requirements-docs.txt

@@ -162,11 +162,15 @@ def _half_a_step(figure: str) -> float:
 
 
 def figures(path: Path, also: str) -> Iterator[float]:
-    """Give every number of a JSON file; and, where it is asked for, each in minutes or thousands, or means of them."""
+    """Give every number of a JSON file; where a table asks for it also times a factor, and means of rows alike."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    by = [float(word.split()[-1]) for word in also.split(",") if "/" in word]
+    factors = [
+        1.0,
+        *(float(n) for n in re.findall(r"\* (\d+)", also)),
+        *(1 / float(n) for n in re.findall(r"/ (\d+)", also)),
+    ]
     for number in _numbers(data):
-        yield from (number, *(number / divisor for divisor in by))
+        yield from (number * factor for factor in factors)
     if "means by " in also:
         names = re.findall(r"\w+", also.partition("means by ")[2])
         rows = sorted(data, key=lambda row: [str(row.get(name)) for name in names])

@@ -1,1 +1,1 @@
-"""Every picture the project makes; one module per subject, all in one style."""
+"""The pictures of reports, explanations and sets; one module per subject, all in one style."""
