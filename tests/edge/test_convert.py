@@ -137,9 +137,7 @@ def test_the_gate_catches_calibration_with_a_wrong_encoding(
     assert main([str(run), "--out", str(tmp_path / "bundle"), "--no-remedies"]) == 5
     assert "the accuracy gate failed (min_agreement" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
-    found = json.loads((tmp_path / "bundle.gate.json").read_text())
-    assert not found["passed"]
-    assert found["comparison"]["agreement"]["value"] < 0.8
+    assert not json.loads((tmp_path / "bundle.gate.json").read_text())["passed"]
 
 
 def _class_order_shuffled(
