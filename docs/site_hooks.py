@@ -31,7 +31,7 @@ TUTORIAL, NOTEBOOK = "tutorial.md", "docs/tutorial.ipynb"
 COMMANDS = "reference/commands.md"
 COMMANDS_HEAD = """# Commands
 
-`wafer-tf VERB` does every job. This page is what `wafer-tf VERB --help` says, made when the page was.
+`wafer-tf VERB` does every job. This page holds what each `wafer-tf VERB --help` says.
 
 In a clone each verb is also a module: `python -m training.fit` is `wafer-tf fit`, `python -m edge.convert` is
 `wafer-tf convert`, and `python -m edge.station` has the verbs of the station.
