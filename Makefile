@@ -14,7 +14,7 @@ MAPS := ../shared/data/wm811k/wm811k_dev.npz
 UNLABELLED := ../shared/data/wm811k/wm811k_unlabelled.npz
 
 help:
-	@echo "make fit    set up, then train on the built-in maps (under 8 minutes of training on two cores)"
+	@echo "make fit    set up, then train on the built-in maps (7 to 13 minutes of training on two cores)"
 	@echo "make app    set up, then open the web page with the model in models/wafer"
 	@echo "make release  set up, then train, quantize and gate models/ anew from MAPS and UNLABELLED (some hours)"
 	@echo "make test   set up, then run the tests"

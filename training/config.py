@@ -124,7 +124,7 @@ class FitConfig:
         return found
 
     def smoke(self) -> "FitConfig":
-        """Return the same run made small enough to go through everything in under a minute."""
+        """Return the same run made small enough to go through everything in a minute or two of processor time."""
         return replace(
             self, builtin_per_class=24, limit_per_class=24, epochs=2, synthetic=min(self.synthetic, 24),
             model=replace(self.model, width=8 if self.backbone_weights in ("none", "auto") else self.model.width),

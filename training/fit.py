@@ -106,7 +106,11 @@ def parser() -> argparse.ArgumentParser:
 
     p.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: a new one under runs/)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped, set up as it was")
-    p.add_argument("--smoke", action="store_true", help="the same way through everything, small, in under a minute")
+    p.add_argument(
+        "--smoke",
+        action="store_true",
+        help="the same way through everything, small, in 1 to 3 minutes; it teaches nothing",
+    )
     return p
 
 
