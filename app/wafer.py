@@ -17,8 +17,8 @@ from wafer_tf.errors import InputError
 
 _HERE = Path(__file__).parent
 THUMBNAIL_CELLS = 48
-_PALETTE = np.array([[255, 255, 255], [215, 227, 236], [178, 24, 43]], np.uint8)
-"""figures.style.DIE_COLOURS, as in wafer.js."""
+_PALETTE = np.array([[255, 255, 255], [236, 227, 215], [43, 24, 178]], np.uint8)
+"""figures.style.DIE_COLOURS, as in wafer.js; blue, green, red, as OpenCV has them."""
 
 
 def draw(wafer: Wafer, heat: NDArray[np.float32] | None, *, opacity: float, label: str, key: str) -> None:
@@ -67,15 +67,12 @@ def grid_of(dies: Any, start: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @st.cache_data(max_entries=512, show_spinner=False)
 def thumbnail(grid: NDArray[np.uint8]) -> str:
     """Return a small picture of a map, as a data URL of a PNG; a failing die is never lost in it."""
-    import io
-
-    from PIL import Image
+    import cv2
 
     planes = encode(grid, THUMBNAIL_CELLS)
     states = np.where(planes[..., 2] > 0, Die.FAIL, np.where(planes[..., 0] >= 128, Die.PASS, Die.ABSENT))
-    out = io.BytesIO()
-    Image.fromarray(_PALETTE[states]).save(out, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    _, png = cv2.imencode(".png", _PALETTE[states])
+    return f"data:image/png;base64,{base64.b64encode(png.tobytes()).decode()}"
 
 
 def round_wafer(side: int) -> NDArray[np.uint8]:

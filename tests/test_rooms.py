@@ -51,6 +51,7 @@ STATION = (
 STATION_MAY = {"numpy", "ai_edge_litert", *sys.stdlib_module_names}
 NOT_AT_IMPORT = {
     "ai_edge_litert",
+    "cv2",
     "keras",
     "keras_hub",
     "matplotlib",

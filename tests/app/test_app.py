@@ -1,6 +1,7 @@
 """The page's pure parts: uploads, the table, doubts, options, and what is written as HTML."""
 
 import argparse
+import base64
 import csv
 import io
 import os
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tomllib
+from PIL import Image
 
 from app import parts, uploads
 from app.answers import ESCAPE_PROB, Answer, Wafer
 from app.options import choose, parser
 from app.table import COLUMNS, Row, columns, narrowed, row_of, to_csv
 from app.uploads import Rejected, read_uploads
-from app.wafer import grid_of, round_wafer
+from app.wafer import THUMBNAIL_CELLS, grid_of, round_wafer, thumbnail
 from tests import ROOT
 from tests.station import npy, npz, text, wafer_set
 from wafer_tf import released
@@ -242,6 +244,20 @@ def test_csv_reads_back_and_holds_no_formula() -> None:
     assert [row["wafer"] for row in back] == ["a/1", "a/2", "b/1", "c", "'=HYPERLINK(1)"]
     assert (back[0]["prob"], back[2]["may_escape"], back[3]["call"]) == ("0.900000", "yes", "")
     assert back[4]["reason"] == 'a "quoted", text'
+
+
+def test_whole_numbers_of_the_table_stay_whole_beside_a_wafer_that_was_not_judged() -> None:
+    back = list(csv.DictReader(io.StringIO(to_csv([Row("a", rows=25, learned=False), Row("b")]))))
+    assert [(row["rows"], row["learned"]) for row in back] == [("25", "no"), ("", "")]
+
+
+def test_a_thumbnail_has_the_colours_of_the_dies_and_keeps_every_failing_one() -> None:
+    grid = round_wafer(THUMBNAIL_CELLS)
+    grid[5, 30] = 2
+    start = "data:image/png;base64,"
+    assert thumbnail(grid).startswith(start)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(thumbnail(grid)[len(start) :]))))
+    np.testing.assert_array_equal(picture, DIE_COLOURS(grid, bytes=True)[..., :3])
 
 
 # === The pad ===

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -191,17 +191,11 @@ def on_dies(cells: NDArray[np.floating[Any]], grid: NDArray[np.uint8]) -> NDArra
     Returns:
         (rows, cols) float64, 0 where there is no die.
     """
-    down, across = (_sampling(dies, len(cells)) for dies in grid.shape)
-    return np.asarray((down @ cells @ across.T) * (grid != Die.ABSENT))
+    import cv2
 
-
-@lru_cache(maxsize=1024)
-def _sampling(dies: int, cells: int) -> NDArray[np.float64]:
-    """(dies, cells): weights of the cells at each die's centre along one axis; rows sum to 1."""
-    place = (np.arange(dies) + 0.5) * cells / dies - 0.5
-    at = np.clip(place, 0, cells - 1)
-    weights: NDArray[np.float64] = np.maximum(1 - np.abs(at[:, None] - np.arange(cells)), 0)
-    return weights
+    rows, cols = grid.shape
+    found = cv2.resize(np.asarray(cells, np.float64), (cols, rows), interpolation=cv2.INTER_LINEAR)
+    return np.where(grid == Die.ABSENT, 0, found)
 
 
 def layers_to_explain(model: "keras.Model") -> list[str]:
