@@ -1,7 +1,5 @@
 """Many wafers as a table: a row each, filters, and CSV."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 
@@ -10,10 +8,10 @@ import numpy as np
 from app.answers import Answer, Wafer
 from app.uploads import Rejected
 from wafer_tf.dies import CLASSES, UNLABELLED, Die
+from wafer_tf.tables import csv_text
 
 DOUBTS = ("all", "may be an escape", "int8 differs", "label differs", "not judged")
 """What the table can be narrowed to."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -118,19 +116,7 @@ def columns(rows: Sequence[Row]) -> dict[str, list[object]]:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV with a header line; no text can be taken for a formula by a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in astuple(row)] for row in rows)
-    return out.getvalue()
+    """Return the rows as CSV with a header line; see `wafer_tf.tables.csv_text`."""
+    import pandas as pd
 
-
-def _cell(value: object) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6f}"
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    return csv_text(pd.DataFrame(map(astuple, rows), columns=COLUMNS, dtype=object))

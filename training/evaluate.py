@@ -29,14 +29,19 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--data", type=Path, metavar="OTHER", help="other labelled maps, in any format training.fit reads")
     p.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default: RUN/evaluations/NAME)")
-    p.add_argument("--overwrite", action="store_true", help="replace the report of an earlier evaluation in DIR")
+    p.add_argument(
+        "--csv", type=Path, metavar="FILE", help="also write a row per wafer: true label, call, probabilities"
+    )
+    p.add_argument(
+        "--overwrite", action="store_true", help="replace the report of an earlier evaluation in DIR, and FILE"
+    )
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(argv)
-    return run_command(lambda: evaluate(args.run, data=args.data, out=args.out, overwrite=args.overwrite))
+    return run_command(lambda: evaluate(args.run, data=args.data, out=args.out, csv=args.csv, overwrite=args.overwrite))
 
 
 def evaluate(
@@ -44,9 +49,18 @@ def evaluate(
     *,
     data: str | os.PathLike[str] | None,
     out: str | os.PathLike[str] | None,
+    csv: str | os.PathLike[str] | None = None,
     overwrite: bool,
 ) -> None:
-    """Score a run on its own test part or on other maps; print the per-class table and write the report."""
+    """Score a run on its own test part or on other maps; print the per-class table and write the report.
+
+    Args:
+        path: the run folder.
+        data: other labelled maps (default: the run's test part).
+        out: folder for the report (default: RUN/evaluations/NAME).
+        csv: file for a row per wafer; None writes none.
+        overwrite: replace an earlier report in `out`, and `csv`.
+    """
     path = Path(path)
     data = None if data is None else Path(data)
     out = None if out is None else Path(out)
@@ -65,6 +79,7 @@ def evaluate(
     from wafer_tf.splitting.groups import number_lots
     from wafer_tf.splitting.overlap import count_known
     from wafer_tf.splitting.splits import Split
+    from wafer_tf.tables import csv_file, judged_table, write_csv
 
     run = RunFolder.open(path)
     target = out or results(path, "evaluations") / (data.stem if data else "test")
@@ -74,6 +89,7 @@ def evaluate(
         )
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target}: is a file; expected a folder for the report (--out).")
+    table = csv_file(csv, overwrite=overwrite)
     config, decision = load_config(run), run.decision()
     if data is None and config.data is not None and not Path(config.data).exists():
         raise InputError(
@@ -110,6 +126,8 @@ def evaluate(
     write_report(target, facts=facts, scores=scores, controls=None, wafers=wafers, label=wafers.label, prob=prob)
     print(format_table(scores))
     print(f"\nreport: {target}")
+    if table is not None:
+        print(f"table: {write_csv(table, judged_table(wafers, prob))}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,10 @@ def parser() -> argparse.ArgumentParser:
         "--layer", metavar="NAME", help="layer a method other than fused looks at (docs/explanation/overlays.md)"
     )
     p.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (default: RUN/explanations/NAME)")
-    p.add_argument("--overwrite", action="store_true", help="replace the files of an earlier explanation in DIR")
+    p.add_argument("--csv", type=Path, metavar="FILE", help="also write a row per map: call, probabilities, sentence")
+    p.add_argument(
+        "--overwrite", action="store_true", help="replace the files of an earlier explanation in DIR, and FILE"
+    )
     return p
 
 
@@ -72,6 +75,7 @@ def explain(args: argparse.Namespace) -> int:
     if args.count is not None and args.count < 1:
         raise UsageError(f"--count {args.count}; expected at least 1.")
     from wafer_tf.learning.run_folder import RunFolder
+    from wafer_tf.tables import csv_file, write_csv
 
     run = RunFolder.open(args.run)
     target = args.out or _free(results(args.run, "explanations"), _name(args), numbered=bool(args.maps))
@@ -79,6 +83,7 @@ def explain(args: argparse.Namespace) -> int:
         raise UsageError(f"{target}: is a file; expected a folder for the sheets (--out).")
     if (target / "heat.npz").exists() and not args.overwrite:
         raise UsageError(f"{target}: holds an earlier explanation; add --overwrite or choose another --out.")
+    table = csv_file(args.csv, overwrite=args.overwrite)
     names, bad = list[str](), 0
     if args.maps:  # what is bad is said before what takes long is loaded
         names, wafers = _maps(args.maps)
@@ -94,7 +99,16 @@ def explain(args: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from training.explanations import draw_sheets, explain_calls, join, pick, sheet_title, wafer_names, write_records
+    from training.explanations import (
+        draw_sheets,
+        explain_calls,
+        explained_table,
+        join,
+        pick,
+        sheet_title,
+        wafer_names,
+        write_records,
+    )
     from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer
     from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.splitting.overlap import count_known
@@ -129,6 +143,8 @@ def explain(args: argparse.Namespace) -> int:
             print(path)
     for path in write_records(target, explained):
         print(path)
+    if table is not None:
+        print(write_csv(table, explained_table(explained, prob[explained_maps])))
     if args.maps:
         from wafer_tf.explaining.narrative import sentence
 

@@ -16,10 +16,13 @@ from wafer_tf.explaining.narrative import CallFacts, call_facts, sentence
 from wafer_tf.figures.explain import COLUMNS, Tile, explanation_sheet
 from wafer_tf.figures.style import save, style
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.tables import judged_table
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import write_whole
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from wafer_tf.explaining.heat_maps import Explainer, HeatMaps
 
 LINES_PER_SHEET = 10
@@ -185,6 +188,17 @@ def write_records(folder: str | os.PathLike[str], explained: Explained) -> list[
     )  # fmt: skip
     write_whole(folder / "calls.jsonl", "".join(_lines(explained)))
     return [folder / "heat.npz", folder / "calls.jsonl"]
+
+
+def explained_table(explained: Explained, prob: NDArray[np.floating[Any]]) -> "pd.DataFrame":
+    """Return explained calls as a table: `id`, `judged_table` of (n, 9) `prob`, `dies`, `failing` and `sentence`."""
+    table = judged_table(explained.wafers, prob)
+    table.insert(0, "id", list(explained.names))
+    return table.assign(
+        dies=[facts.dies for facts in explained.facts],
+        failing=[facts.failing for facts in explained.facts],
+        sentence=[sentence(facts) for facts in explained.facts],
+    )
 
 
 def _lines(explained: Explained) -> Iterable[str]:

@@ -2,9 +2,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from training.evaluate import main
+from wafer_tf.dies import CLASSES
 from wafer_tf.readers import write_parquet
 from wafer_tf.synthesis import synthesize
 
@@ -42,6 +45,26 @@ def test_an_earlier_report_is_not_overwritten_unasked(
     assert main([str(small_run), "--out", str(tmp_path)]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "report.json").read_text() == "{}"
+
+
+def test_the_table_has_a_row_per_wafer_and_gives_the_reports_accuracy(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv, out = tmp_path / "calls.csv", tmp_path / "out"
+    assert main([str(small_run), "--out", str(out), "--csv", str(csv)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"table: {csv}"
+    table = pd.read_csv(csv)
+    scores = json.loads((out / "report.json").read_text())["scores"]
+    confusion = np.array(scores["confusion"])
+    places = [[CLASSES.index(name) for name in table[column]] for column in ("true_label", "label")]
+    again = np.zeros_like(confusion)
+    np.add.at(again, tuple(places), 1)
+    np.testing.assert_array_equal(again, confusion)
+    np.testing.assert_allclose(table[list(CLASSES)].sum(axis=1), 1, atol=1e-5)
+    before = csv.read_bytes()
+    assert main([str(small_run), "--out", str(tmp_path / "new"), "--csv", str(csv)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert csv.read_bytes() == before and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"facts": {}}', "not json"])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests import ROOT
@@ -60,6 +61,7 @@ def test_without_maps_all_nine_classes_of_the_test_part_are_shown(
 def test_errors_of_a_class_are_wrong_calls_of_it_alone(small_run: Path, tmp_path: Path) -> None:
     write_parquet(synthesize(6, seed=99).wafers, tmp_path / "maps.parquet")
     command = [str(small_run), "--data", str(tmp_path / "maps.parquet"), "--errors", "--count", "5"]
+    command += ["--csv", str(tmp_path / "calls.csv")]
     picked = ("Loc", "Scratch", "Donut")
     assert main([*command, *[part for name in picked for part in ("--class", name)], "--out", str(tmp_path / "x")]) == 0
     assert {path.stem for path in (tmp_path / "x").glob("*.png") if is_png(path)} == set(picked)
@@ -67,6 +69,17 @@ def test_errors_of_a_class_are_wrong_calls_of_it_alone(small_run: Path, tmp_path
     assert found  # a model of three epochs makes some
     assert all(line["label"] in picked and line["label"] != line["call"] for line in found)
     assert max(sum(line["label"] == name for line in found) for name in picked) <= 5
+    table = pd.read_csv(tmp_path / "calls.csv")
+    for column, key in (
+        ("id", "id"),
+        ("true_label", "label"),
+        ("label", "call"),
+        ("dies", "dies"),
+        ("failing", "failing"),
+        ("sentence", "sentence"),
+    ):
+        assert table[column].tolist() == [line[key] for line in found]
+    np.testing.assert_allclose(table["probability"], [line["prob"] for line in found], atol=1e-6)
 
 
 def test_single_maps_are_explained_in_a_sentence_on_stdout(

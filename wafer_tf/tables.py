@@ -1,0 +1,107 @@
+"""Tables that are handed out: calls as a pandas DataFrame, and any DataFrame as CSV."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.decision import REVIEW_BELOW, verdict
+from wafer_tf.dies import CLASSES
+from wafer_tf.errors import UsageError
+from wafer_tf.whole_files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wafer_tf.waferset import WaferSet
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def calls_table(
+    wafers: "WaferSet", prob: NDArray[np.floating[Any]], *, review_below: float = REVIEW_BELOW
+) -> "pd.DataFrame":
+    """Return calls as a table.
+
+    Args:
+        wafers: the n wafers.
+        prob: (n, 9) their probabilities; the largest is the call.
+        review_below: probability of the likeliest class under which the decision is "review".
+
+    Returns:
+        A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of it,
+        0..1), `decision` ("none", "defect" or "review"), then the probability of each of the nine classes under its
+        name.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "lot": wafers.lot.astype(object),
+            "wafer": wafers.wafer_index,
+            "label": [CLASSES[c] for c in prob.argmax(axis=1)],
+            "probability": prob.max(axis=1),
+            "decision": [verdict(row.tolist(), review_below=review_below) for row in prob],
+            **{name: prob[:, c] for c, name in enumerate(CLASSES)},
+        }
+    )
+
+
+def judged_table(wafers: "WaferSet", prob: NDArray[np.floating[Any]]) -> "pd.DataFrame":
+    """Return `calls_table` with what each wafer is by its file as `true_label`, None where that is not said."""
+    table = calls_table(wafers, prob)
+    table.insert(2, "true_label", [wafer.label for wafer in wafers])
+    return table
+
+
+def csv_text(table: "pd.DataFrame") -> str:
+    """Return a table as CSV with a header line.
+
+    Numbers have six decimals, whole ones none; true and false are yes and no; what is missing is empty. A text that a
+    spreadsheet would take for a formula is led by an apostrophe.
+
+    Example:
+        >>> import pandas as pd
+        >>> print(csv_text(pd.DataFrame({"lot": ["A", "=1+1"], "none": [0.25, None]})), end="")
+        lot,none
+        A,0.250000
+        '=1+1,
+    """
+    return table.map(_cell).to_csv(index=False, lineterminator="\n")
+
+
+def csv_file(path: str | os.PathLike[str] | None, *, overwrite: bool) -> Path | None:
+    """Return the CSV file that a user named, before the work whose result goes into it.
+
+    Raises:
+        UsageError: it cannot be made, or is there and may not be replaced.
+    """
+    if path is None:
+        return None
+    path = Path(path)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--csv {path}: expected a file in a folder that is there.")
+    if path.exists() and not overwrite:
+        raise UsageError(f"--csv {path}: is there already; add --overwrite or choose another file.")
+    return path
+
+
+def write_csv(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
+    """Write a table as `csv_text` gives it, whole or not at all, and return the path."""
+    write_whole(path, csv_text(table))
+    return Path(path)
+
+
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        return f"{value:.6f}"
+    text = f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else str(value)
+    return text.replace("\r", " ")  # csv does not quote it, and a spreadsheet takes it for the end of a row
