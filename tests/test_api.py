@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wafer_tf as wt
+from edge.station.classifier import Classifier
 from tests import ROOT
 from tests.station import npy, station
+from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.readers import write_parquet
+from wafer_tf.released import bundle_folder, released
 
 WAFERS = wt.synthesize(2, seed=3).wafers
 CLEAN = np.pad(np.ones((24, 24), np.uint8), 1)
@@ -55,6 +59,8 @@ def test_calls_are_those_of_the_station_to_the_last_bit(nano: wt.Model, tmp_path
     assert calls["decision"].tolist() == [record["decision"] for record in records]
     rounded = calls[list(CLASSES)].round(6).to_dict("records")
     assert rounded == [record["probabilities"] for record in records]
+    whole = Classifier(load_bundle(bundle_folder("nano")))  # what a record rounds
+    np.testing.assert_array_equal(calls[list(CLASSES)], [whole.probabilities(wafer.map) for wafer in WAFERS])
 
 
 def test_a_set_a_wafer_a_map_a_list_a_table_and_a_file_are_called_alike(nano: wt.Model, tmp_path: Path) -> None:
@@ -71,6 +77,18 @@ def test_a_set_a_wafer_a_map_a_list_a_table_and_a_file_are_called_alike(nano: wt
     for one in (WAFERS[0], WAFERS[0].map, WAFERS[0].map.astype(float)):
         np.testing.assert_array_equal(nano.probabilities(one), wanted[:1])
     assert nano.classify(list(WAFERS))["lot"].tolist() == WAFERS.lot.tolist()
+    assert nano.classify([CLEAN, WAFERS[1]])["lot"].tolist() == ["", WAFERS.lot[1]]
+
+
+@pytest.mark.parametrize("name", ["one.npy", "one.CSV", "one.txt"])
+def test_a_file_of_one_map_is_called_as_the_map_is(name: str, nano: wt.Model, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name.endswith(".npy"):
+        np.save(path, WAFERS[0].map)
+    else:
+        np.savetxt(path, WAFERS[0].map, fmt="%d", delimiter=",")
+    assert [(w.lot, w.index, w.label) for w in wt.read(path)] == [("", 0, None)]
+    np.testing.assert_array_equal(nano.probabilities(path), nano.probabilities(WAFERS[0]))
 
 
 def test_a_row_says_what_it_is_of(nano: wt.Model) -> None:
@@ -107,6 +125,17 @@ def test_a_run_a_bundle_a_name_and_nothing_load_from_text_and_path(small_run: Pa
         assert (wt.load(path).kind, wt.load(path).run) == ("int8", None)
 
 
+def test_a_folder_here_comes_before_a_released_model_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(released("wafer") / "bundle", tmp_path / "nano")
+    (tmp_path / "wafer").mkdir()
+    monkeypatch.chdir(tmp_path)
+    wafer, here = wt.load("wafer"), wt.load("nano")
+    assert wafer.run == released("wafer") and here.run is None
+    np.testing.assert_array_equal(here.probabilities(CLEAN), wafer.probabilities(CLEAN))
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="neither a bundle"):
         wt.load(tmp_path / "nothing")
@@ -129,6 +158,13 @@ def test_a_call_of_a_bundle_alone_has_no_heat(bundle_path: Path) -> None:
     assert len(wt.show(WAFERS[0], calls.iloc[0]).axes) == 2
 
 
+def test_what_is_no_row_of_calls_is_refused(nano: wt.Model) -> None:
+    calls = nano.classify(WAFERS)
+    for wrong in (calls, calls.iloc[0].to_dict(), calls[["label"]].iloc[0]):
+        with pytest.raises(InputError, match=f"call: a {type(wrong).__name__}; expected one row"):
+            wt.show(WAFERS[0], wrong)  # type: ignore[arg-type]
+
+
 # === WaferSet ===
 
 
@@ -141,11 +177,23 @@ def test_a_set_is_indexed_as_a_list_is() -> None:
     assert WAFERS[::-1].lot.tolist() == WAFERS.lot[::-1].tolist()
     assert WAFERS[[3, -1]].lot.tolist() == WAFERS.lot[[3, -1]].tolist()
     assert WAFERS[WAFERS.label == 0].lot.tolist() == WAFERS.lot[WAFERS.label == 0].tolist()
+    assert len(WAFERS[[]]) == len(WAFERS[np.zeros(n, bool)]) == 0
     for outside in (n, -n - 1):
         with pytest.raises(IndexError, match=f"of {n}"):
             WAFERS[outside]
-    with pytest.raises(IndexError, match="one value per wafer"):
-        WAFERS[np.ones(n + 1, bool)]
+    for mask in (np.ones(n + 1, bool), np.ones((n, 1), bool), True):
+        with pytest.raises(IndexError, match="one value per wafer"):
+            WAFERS[mask]
+    for wrong in (0.5, [0.5], "A", [[0, 1]], [None]):
+        with pytest.raises(IndexError, match="expected a whole number, a slice, a mask"):
+            WAFERS[wrong]  # type: ignore[index]
+
+
+def test_wafers_are_chosen_by_a_question_to_their_calls(nano: wt.Model) -> None:
+    calls = nano.classify(WAFERS)
+    chosen = WAFERS[calls["label"] == "Scratch"]
+    assert 0 < len(chosen) < len(WAFERS)
+    assert set(nano.classify(chosen)["label"]) == {"Scratch"}
 
 
 @given(
@@ -208,9 +256,16 @@ def test_missing_values_of_every_kind_are_unknown() -> None:
 
 def test_without_pandas_a_table_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "pandas.py").write_text("raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')")
-    code = "import sys, wafer_tf as wt; from wafer_tf.command import run\n"
-    code += "sys.exit(run(lambda: wt.load('nano').classify(wt.synthesize(1, seed=0).wafers)))"
+    wanted = "pandas is not installed, and this needs it: pip install 'WHEEL[train]'"
+    call = "wt.load('nano').classify(wt.synthesize(1, seed=0).wafers)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "pandas is not installed, and this needs it: pip install 'WHEEL[train]'" in done.stderr
+    for code, said in (
+        (f"import wafer_tf as wt; {call}", f"ModuleNotFoundError: {wanted}"),
+        (
+            f"import sys, wafer_tf as wt; from wafer_tf.command import run; sys.exit(run(lambda: {call}))",
+            f"error: {wanted}",
+        ),
+    ):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.returncode != 0
+        assert said in done.stderr

@@ -88,6 +88,31 @@ class JobParser(CommandParser):
         return found, unknown
 
 
+@contextmanager
+def says_what_to_install() -> Iterator[None]:
+    """Let the error of a missing library say what to install; as a decorator, for what a user of Python calls.
+
+    Raises:
+        ModuleNotFoundError: a library is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(_not_installed(error), name=error.name) from None
+
+
+def _not_installed(error: ModuleNotFoundError) -> str:
+    """Return a line that says what brings a library; a module of ours that is missing is a fault of ours."""
+    library = str(error.name).partition(".")[0]
+    if library in OURS:
+        raise error
+    what = STATION.get(library) or f"'WHEEL{EXTRAS.get(library, '[train]')}', WHEEL being wafer_tf's"
+    first, last = PYTHON_OF_EXTRAS
+    if library not in STATION and not first <= sys.version_info[:2] <= last:
+        what += f"; with Python 3.11 to 3.13, this is {sys.version_info[0]}.{sys.version_info[1]}"
+    return f"{library} is not installed, and this needs it: pip install {what}"
+
+
 def run(main: Callable[[], int | None]) -> int:
     """Run a command's body and return its exit code.
 
@@ -105,14 +130,7 @@ def run(main: Callable[[], int | None]) -> int:
         print(f"error: {called(str(error))}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        library = str(error.name).partition(".")[0]
-        if library in OURS:
-            raise
-        what = STATION.get(library) or f"'WHEEL{EXTRAS.get(library, '[train]')}', WHEEL being wafer_tf's"
-        first, last = PYTHON_OF_EXTRAS
-        if library not in STATION and not first <= sys.version_info[:2] <= last:
-            what += f"; with Python 3.11 to 3.13, this is {sys.version_info[0]}.{sys.version_info[1]}"
-        print(f"error: {library} is not installed, and this needs it: pip install {what}", file=sys.stderr)
+        print(f"error: {_not_installed(error)}", file=sys.stderr)
         return UsageError.exit_code
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

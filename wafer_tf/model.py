@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.bundle import MANIFEST, load_bundle
-from wafer_tf.decision import REVIEW_BELOW, verdict
+from wafer_tf.command import says_what_to_install
+from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.dies import CLASSES, UNLABELLED, check_map
 from wafer_tf.errors import InputError, ModelError
-from wafer_tf.released import NAMES, released
+from wafer_tf.released import DEFAULT, NAMES, released
+from wafer_tf.tables import calls_table
 from wafer_tf.waferset import Wafer, WaferSet
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ Predict = Callable[[WaferSet, bool], NDArray[np.float64]]
 
 class Model:
     """A classifier of wafer maps. `load` makes one.
+
+    Example:
+        >>> model = load("nano")
+        >>> model.kind, model.probabilities(np.ones((26, 26), np.uint8)).shape
+        ('int8', (1, 9))
 
     Attributes:
         name: what it was loaded from.
@@ -55,6 +62,7 @@ class Model:
         """
         return self._predict(as_wafer_set(wafers, progress=progress), progress)
 
+    @says_what_to_install()
     def classify(self, wafers: Wafers, *, review_below: float = REVIEW_BELOW, progress: bool = False) -> "pd.DataFrame":
         """Call every wafer by its pattern.
 
@@ -71,6 +79,7 @@ class Model:
 
         Raises:
             InputError: a map that is none, or a file that cannot be read.
+            ModuleNotFoundError: pandas is not installed; the text says how to.
 
         Examples:
             >>> import numpy as np
@@ -78,49 +87,39 @@ class Model:
             >>> load("nano").classify(clean)[["label", "decision"]].to_numpy().tolist()
             [['none', 'none']]
         """
-        import pandas as pd
-
         known = as_wafer_set(wafers, progress=progress)
-        prob = self._predict(known, progress)
-        best = prob.argmax(axis=1)
-        table = pd.DataFrame(
-            {
-                "lot": known.lot.astype(object),
-                "wafer": known.wafer_index,
-                "label": [CLASSES[c] for c in best],
-                "probability": prob.max(axis=1),
-                "decision": [verdict(row.tolist(), review_below=review_below) for row in prob],
-                **{name: prob[:, c] for c, name in enumerate(CLASSES)},
-            }
-        )
+        table = calls_table(known, self._predict(known, progress), review_below=review_below)
         table.attrs["run"] = None if self.run is None else str(self.run)
         return table
 
 
+@says_what_to_install()
 def load(path: str | os.PathLike[str] | None = None) -> Model:
     """Load a model.
 
     Args:
         path: a released model by name, "wafer" or "nano"; the folder of a bundle that edge.convert made; or a run
-            folder that training.fit has finished. Default: the released model "wafer". Names and bundles give the int8
-            model, which answers as a station does and needs no TensorFlow; a run folder gives its float model.
+            folder that training.fit has finished. A folder here comes before a released model of its name. Default:
+            the released model "wafer". Names and bundles give the int8 model, which answers as a station does and needs
+            no TensorFlow; a run folder gives its float model.
 
     Raises:
         ModelError: no such model, or one that is damaged.
+        ModuleNotFoundError: what a run folder's model needs is not installed; the text says how to.
 
     Examples:
         >>> load("nano")
         Model('nano', int8)
     """
-    if path is None or str(path) in NAMES:
-        folder = released(*(() if path is None else (str(path),)))
-        return _of_bundle(folder / "bundle", name=folder.name, run=folder)
-    folder = Path(path)
-    if (folder / MANIFEST).is_file():
+    name = DEFAULT if path is None else str(path)
+    folder = Path(name)
+    if path is not None and (folder / MANIFEST).is_file():
         run = folder.resolve().parent
-        return _of_bundle(folder, name=str(path), run=run if (run / "model.keras").is_file() else None)
-    if (folder / "config.json").is_file():
+        return _of_bundle(folder, name=name, run=run if (run / "model.keras").is_file() else None)
+    if path is not None and (folder / "config.json").is_file():
         return _of_run(folder)
+    if name in NAMES:
+        return _of_bundle(released(name) / "bundle", name=name, run=released(name))
     raise ModelError(
         f"model {path}: neither a bundle ({MANIFEST}) nor a run folder (config.json) is there; expected one of these, "
         f"or the name of a released model: {', '.join(NAMES)}."
@@ -148,15 +147,12 @@ def as_wafer_set(wafers: Wafers, *, progress: bool = False) -> WaferSet:
             f"wafers: a {type(wafers).__name__}; expected a WaferSet, a map (rows, cols), a list of maps, a DataFrame "
             "with a column map, or a path."
         )
-    grids = [w.map if isinstance(w, Wafer) else check_map(w, f"number {i}") for i, w in enumerate(wafers)]
-    given = [w for w in wafers if isinstance(w, Wafer)]
-    if len(given) < len(grids):
-        return WaferSet.from_maps(grids, label=[UNLABELLED] * len(grids))
+    known = [w if isinstance(w, Wafer) else Wafer(check_map(w, f"number {i}")) for i, w in enumerate(wafers)]
     return WaferSet.from_maps(
-        grids,
-        label=[UNLABELLED if w.label is None else CLASSES.index(w.label) for w in given],
-        lot=[w.lot for w in given],
-        wafer_index=[w.index for w in given],
+        [w.map for w in known],
+        label=[UNLABELLED if w.label is None else CLASSES.index(w.label) for w in known],
+        lot=[w.lot for w in known],
+        wafer_index=[w.index for w in known],
     )
 
 

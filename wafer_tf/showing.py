@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.command import says_what_to_install
 from wafer_tf.dies import CLASSES, check_map
+from wafer_tf.errors import InputError
 from wafer_tf.model import Model
 from wafer_tf.waferset import Wafer, WaferSet
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from wafer_tf.explaining.heat_maps import Explainer
 
 
+@says_what_to_install()
 def show(
     wafer: "Wafer | NDArray[Any]",
     call: "pd.Series[Any] | None" = None,
@@ -37,7 +40,8 @@ def show(
         The figure; `figure.savefig("wafer.png")` keeps it, a notebook shows it.
 
     Raises:
-        InputError: a map that is none.
+        InputError: a map that is none, or a call that is no row of such a table.
+        ModuleNotFoundError: matplotlib is not installed; the text says how to.
 
     Examples:
         >>> import numpy as np
@@ -51,6 +55,10 @@ def show(
     name = wafer.name if isinstance(wafer, Wafer) else ""
     if call is None:
         return wafer_figure(grid, name=name)
+    if getattr(call, "ndim", None) != 1 or not {*CLASSES, "decision"} <= set(call.index):
+        raise InputError(
+            f"call: a {type(call).__name__}; expected one row of the table that classify gives, such as calls.iloc[0]."
+        )
     prob = np.array([float(call[c]) for c in CLASSES])
     found = _heat(grid, prob, _run(call, model)) if heat else None
     return wafer_figure(grid, name=name, prob=prob, decision=str(call["decision"]), heat=found)

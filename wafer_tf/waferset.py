@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wafer_tf.command import says_what_to_install
 from wafer_tf.dies import CLASSES, UNLABELLED, Die, check_map
 from wafer_tf.errors import InputError
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Wafer:
     """One wafer of a set.
+
+    Example:
+        >>> wafer = Wafer(np.ones((4, 5), np.uint8), lot="A", index=7, label="none")
+        >>> wafer
+        Wafer(A/7, 4 x 5, 0 of 20 dies fail, none)
+        >>> np.asarray(wafer).sum()
+        np.uint64(20)
 
     Attributes:
         map: (rows, cols) uint8, die states 0..2.
@@ -106,12 +114,10 @@ class WaferSet:
     def __getitem__(self, which: "int | slice | ArrayLike") -> "Wafer | WaferSet":
         if isinstance(which, slice):
             return self.select(np.arange(len(self))[which])
-        if not isinstance(which, int | np.integer):
-            chosen = np.asarray(which)
-            if chosen.dtype == bool and chosen.shape != (len(self),):
-                raise IndexError(f"a mask of shape {chosen.shape}; expected ({len(self)},), one value per wafer")
-            return self.select(chosen if chosen.dtype == bool else np.arange(len(self))[chosen.astype(np.int64)])
-        i = int(which)
+        chosen = np.asarray(which)
+        if chosen.shape != () or chosen.dtype.kind not in "iu":
+            return self.select(self._chosen(chosen))
+        i = int(chosen)
         if not -len(self) <= i < len(self):
             raise IndexError(f"wafer {i} of {len(self)}")
         i %= len(self)
@@ -119,6 +125,18 @@ class WaferSet:
         return Wafer(
             self.map(i), str(self.lot[i]), int(self.wafer_index[i]), None if label == UNLABELLED else CLASSES[label]
         )
+
+    def _chosen(self, which: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the (m,) indices, 0 or more, that a mask or an array of numbers means."""
+        if which.dtype == bool and which.shape != (len(self),):
+            raise IndexError(f"a mask of shape {which.shape}; expected ({len(self)},), one value per wafer")
+        if which.ndim != 1 or not (which.dtype.kind in "biu" or which.size == 0):
+            raise IndexError(
+                f"wafers chosen by {which.dtype} of shape {which.shape}; expected a whole number, a slice, a mask or "
+                "a list of whole numbers"
+            )
+        chosen: NDArray[np.int64] = np.arange(len(self))[which if which.size else which.astype(np.int64)]
+        return chosen
 
     def __repr__(self) -> str:
         n, counts = len(self), self.class_counts()
@@ -187,11 +205,12 @@ class WaferSet:
             official_split=_strings(official_split, n),
         )
 
+    @says_what_to_install()
     def to_pandas(self) -> "pd.DataFrame":
         """Return a DataFrame, a row per wafer: `lot`, `wafer`, `map` (a (rows, cols) array), `label` (a name or None).
 
         Raises:
-            ModuleNotFoundError: pandas is not installed: the package's extra [train] brings it.
+            ModuleNotFoundError: pandas is not installed; the text says how to.
 
         Examples:
             >>> import numpy as np

@@ -23,6 +23,13 @@ MAX_PROBABILITY_ERROR = 1e-9
 class ProvenModel:
     """A bundle's model behind its checks.
 
+    Example:
+        >>> from wafer_tf.bundle import load_bundle
+        >>> from wafer_tf.released import bundle_folder
+        >>> model = ProvenModel(load_bundle(bundle_folder("nano")))
+        >>> model.probabilities(np.pad(np.full((24, 24), 2, np.uint8), 1)).argmax() == CLASSES.index("Near-full")
+        np.True_
+
     Attributes:
         bundle: what was loaded.
         tflite: its model, running.

@@ -1,10 +1,14 @@
-"""Wafer-map files of every supported format, read as one WaferSet. The format is told by content, not by name."""
+"""Wafer-map files of every supported format, read as one WaferSet.
+
+The format is told by content, not by name; grids, which have no mark in common, by the ending of their names.
+"""
 
 import os
 from pathlib import Path
 
+from wafer_tf.command import says_what_to_install
 from wafer_tf.errors import InputError
-from wafer_tf.readers.folder import open_folder
+from wafer_tf.readers.folder import SUFFIXES, open_folder, open_grid
 from wafer_tf.readers.npz import open_npz
 from wafer_tf.readers.parquet import open_parquet, write_batches, write_parquet
 from wafer_tf.readers.source import Source
@@ -14,16 +18,18 @@ __all__ = ["open_source", "read", "write_batches", "write_parquet"]
 
 ACCEPTED = (
     "a Parquet wafer set, an npz of maps (flat, offsets, shapes, lot, wafer_index), LSWMD.pkl, "
-    "or a folder of class-named folders of .npy, .csv or .txt grids"
+    "a .npy, .csv or .txt grid, or a folder of class-named folders of such grids"
 )
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
+@says_what_to_install()
 def read(path: str | os.PathLike[str], *, progress: bool = False) -> WaferSet:
     """Read every wafer of a file into memory.
 
     Args:
-        path: a Parquet wafer set, an npz, LSWMD.pkl, or a folder of class-named folders of grids.
+        path: a Parquet wafer set, an npz, LSWMD.pkl, a grid (.npy, .csv, .txt), or a folder of class-named folders of
+            grids.
         progress: show a bar on stderr where reading takes long.
 
     Returns:
@@ -63,5 +69,7 @@ def open_source(path: str | os.PathLike[str], *, progress: bool = False) -> Sour
         from wafer_tf.readers.lswmd import open_lswmd
 
         return open_lswmd(path, progress=progress)
+    if path.suffix.lower() in SUFFIXES:
+        return open_grid(path)
     found = f"it begins with the bytes {start!r}" if start else "it is empty"
     raise InputError(f"{path}: not a wafer file: {found}; expected {ACCEPTED}.")

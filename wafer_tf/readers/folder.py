@@ -1,4 +1,4 @@
-"""A folder of class-named folders, each with one grid per file: .npy, .csv or .txt."""
+"""A folder of class-named folders, each with one grid per file, .npy, .csv or .txt; and a single such file."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES
+from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError
 from wafer_tf.formats.grids import MAX_BYTES, MAX_HEADER, npy_grid, npy_header, text_grid
 from wafer_tf.readers.source import BATCH_ROWS, Source, class_code
@@ -50,6 +50,16 @@ def open_folder(path: str | os.PathLike[str]) -> Source:
             yield WaferSet.from_maps([read_grid(grid) for grid, _ in part], label=[code for _, code in part])
 
     return Source(path, "folder of grids", len(files), cells, batches)
+
+
+def open_grid(path: str | os.PathLike[str]) -> Source:
+    """Open a single grid file as a set of one wafer of which nothing is known.
+
+    Raises:
+        InputError: no such grid in it.
+    """
+    grid = read_grid(path)
+    return Source(Path(path), "grid", 1, grid.size, lambda: [WaferSet.from_maps([grid], label=[UNLABELLED])])
 
 
 def read_grid(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
