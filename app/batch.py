@@ -51,9 +51,14 @@ def _many(engine: "Engine", reference: "Reference", judged: list[Judged]) -> Non
     shown = [rows[i] for i in chosen]
     key = f"table {hash(tuple(shown))}"  # another table begins without a ticked row
     event = st.dataframe(
-        columns(shown), hide_index=True, on_select="rerun", selection_mode="single-row", key=key, height=280,
+        columns(shown),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=key,
+        height=280,
         column_config=_LOOKS,
-    )  # fmt: skip
+    )
     words = f"Download the table as CSV ({len(shown):,})"
     st.download_button(words, to_csv(shown), "wafers.csv", "text/csv", on_click="ignore")
     picked = event.selection.rows

@@ -53,9 +53,11 @@ def parser() -> argparse.ArgumentParser:
         "--bundle", type=bundle_folder, metavar="DIR", help="its int8 bundle (default: RUN/bundle, where there is one)"
     )
     p.add_argument(
-        "--reference", type=Path, metavar="SET",
+        "--reference",
+        type=Path,
+        metavar="SET",
         help="labelled maps, in any format training.fit reads, to find similar ones in (default: synthetic maps)",
-    )  # fmt: skip
+    )
     return p
 
 

@@ -25,9 +25,14 @@ STARTS = ("scattered fails", "spotless, 26 across", "spotless, 40 across", "spot
 def show(engine: "Engine", reference: "Reference") -> None:
     """Let the user paint, and answer after every stroke."""
     start = st.pills(
-        "Paint failing dies on a wafer with", STARTS, default=STARTS[0], required=True, key="start", wrap=False,
+        "Paint failing dies on a wafer with",
+        STARTS,
+        default=STARTS[0],
+        required=True,
+        key="start",
+        wrap=False,
         persist_state="session",
-    )  # fmt: skip
+    )
     name, grid = _start(start or STARTS[0])
     drawings = st.session_state.setdefault("drawings", {})
     key = f"pad {name}"

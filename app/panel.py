@@ -14,9 +14,12 @@ from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, METHODS
 from wafer_tf.explaining.narrative import call_facts, sentence
 
 METHOD_NAMES = {
-    "fused": "LayerCAM, two layers", "layercam": "LayerCAM", "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++",
+    "fused": "LayerCAM, two layers",
+    "layercam": "LayerCAM",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
     "scorecam": "Score-CAM (slow)",
-}  # fmt: skip
+}
 KEPT = 64
 """Answers and heat maps a session keeps, so that moving a control computes nothing twice."""
 
@@ -81,9 +84,12 @@ def _overlay(pad: bool) -> tuple[str | None, float]:
     if not on:
         return None, 0.0
     method = second.selectbox(
-        "Method", METHODS, format_func=lambda name: METHOD_NAMES.get(name, name), key=f"method-{place}",
+        "Method",
+        METHODS,
+        format_func=lambda name: METHOD_NAMES.get(name, name),
+        key=f"method-{place}",
         persist_state="session",
-    )  # fmt: skip
+    )
     percent = third.slider(
         "Opacity", 0, 100, 90, step=10, format="%d %%", key=f"opacity-{place}", persist_state="session"
     )

@@ -66,8 +66,11 @@ def _show(engine: "Engine", reference: "Reference") -> None:
     from app import batch, pad, report, samples
 
     views: dict[str, Callable[[Engine, Reference], None]] = {
-        "Samples": samples.show, "Your maps": batch.show, "Draw": pad.show, "Report": report.show,
-    }  # fmt: skip
+        "Samples": samples.show,
+        "Your maps": batch.show,
+        "Draw": pad.show,
+        "Report": report.show,
+    }
     title, choice = st.columns([1.4, 1], vertical_alignment="center")
     title.html(_title(engine))
     with choice:

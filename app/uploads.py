@@ -112,9 +112,10 @@ def _collected(source: Source, name: str, *, limit: int) -> list[Wafer | Rejecte
 
 def _too_many(name: str, maps: int) -> Rejected:
     return Rejected(
-        name, f"left out: {maps:,} maps, more than fit; expected at most {MAX_MAPS:,} in all. "
-        "For larger sets: python -m edge.classify"
-    )  # fmt: skip
+        name,
+        f"left out: {maps:,} maps, more than fit; expected at most {MAX_MAPS:,} in all. "
+        "For larger sets: python -m edge.classify",
+    )
 
 
 def _check_rows(data: bytes, name: str) -> None:

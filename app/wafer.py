@@ -92,8 +92,16 @@ def _data(
     rows, cols = grid.shape
     levels = None if heat is None else base64.b64encode(np.rint(heat * 255).astype(np.uint8).tobytes()).decode()
     dies = (grid + np.uint8(ord("0"))).tobytes().decode()
-    return {"rows": rows, "cols": cols, "dies": dies, "heat": levels, "opacity": opacity, "label": label, "name": name,
-            "paint": False}  # fmt: skip
+    return {
+        "rows": rows,
+        "cols": cols,
+        "dies": dies,
+        "heat": levels,
+        "opacity": opacity,
+        "label": label,
+        "name": name,
+        "paint": False,
+    }
 
 
 @cache

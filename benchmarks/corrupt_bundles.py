@@ -183,25 +183,48 @@ def _edit_manifest(files: Files, _: Files, rng: np.random.Generator) -> None:
     manifest = json.loads(files[MANIFEST])
     size = manifest["encoding"]["size"]
     edits: list[dict[str, Any]] = [
-        {"passed": False}, {"passed": "true"}, {"passed": 1}, {"format": 2}, {"format": None}, {"classes": []},
-        {"encoding": {**manifest["encoding"], "size": size * 2}}, {"encoding": {**manifest["encoding"], "size": "64"}},
-        {"encoding": {**manifest["encoding"], "planes": ["fails", "dies", "peak"]}}, {"files": {}}, {"files": []},
+        {"passed": False},
+        {"passed": "true"},
+        {"passed": 1},
+        {"format": 2},
+        {"format": None},
+        {"classes": []},
+        {"encoding": {**manifest["encoding"], "size": size * 2}},
+        {"encoding": {**manifest["encoding"], "size": "64"}},
+        {"encoding": {**manifest["encoding"], "planes": ["fails", "dies", "peak"]}},
+        {"files": {}},
+        {"files": []},
         {"files": {**manifest["files"], "../other": {"sha256": "0" * 64, "bytes": 0}}},
-        {"input": {**manifest["input"], "dtype": "float32"}}, {"input": {**manifest["input"], "dtype": ["int8"]}},
-        {"output": {**manifest["output"], "shape": [1, 10]}}, {"output": {**manifest["output"], "scale": 1e999}},
-        {"output": {**manifest["output"], "scale": -1}}, {"output": {**manifest["output"], "zero_point": "x"}},
-        {"decision": {**manifest["decision"], "temperature": 0}}, {"decision": {}}, {"gate": None}, {"provenance": 7},
-        {"decision": {**manifest["decision"], "bias": None}}, {"decision": {**manifest["decision"], "bias": [0] * 8}},
-    ]  # fmt: skip
+        {"input": {**manifest["input"], "dtype": "float32"}},
+        {"input": {**manifest["input"], "dtype": ["int8"]}},
+        {"output": {**manifest["output"], "shape": [1, 10]}},
+        {"output": {**manifest["output"], "scale": 1e999}},
+        {"output": {**manifest["output"], "scale": -1}},
+        {"output": {**manifest["output"], "zero_point": "x"}},
+        {"decision": {**manifest["decision"], "temperature": 0}},
+        {"decision": {}},
+        {"gate": None},
+        {"provenance": 7},
+        {"decision": {**manifest["decision"], "bias": None}},
+        {"decision": {**manifest["decision"], "bias": [0] * 8}},
+    ]
     _reseal(files, manifest | edits[rng.integers(len(edits))])
 
 
 def _no_manifest(files: Files, _: Files, rng: np.random.Generator) -> None:
     whole = files[MANIFEST]
     wrong = [
-        b"", b"null", b"[]", b"[" * 100_000, b'{"format": 1}', b"\xff\xfe", rng.bytes(300), whole[: len(whole) // 2],
-        b"9" * 5000, whole.replace(b'"format": 1', b'"format": 1' + b"0" * 5000),
-    ]  # fmt: skip
+        b"",
+        b"null",
+        b"[]",
+        b"[" * 100_000,
+        b'{"format": 1}',
+        b"\xff\xfe",
+        rng.bytes(300),
+        whole[: len(whole) // 2],
+        b"9" * 5000,
+        whole.replace(b'"format": 1', b'"format": 1' + b"0" * 5000),
+    ]
     files[MANIFEST] = wrong[rng.integers(len(wrong))]
     _seal(files)
 
@@ -276,10 +299,13 @@ def main() -> None:
                 run = subprocess.run(command, capture_output=True, check=False)
                 by_command[kind] += (run.returncode, run.stdout) == (3, b"") and b"Traceback" not in run.stderr
     result = {
-        "date": str(date.today()), "python": platform.python_version(), "corrupted": tried.total(),
-        "refused": refused.total(), "by_kind": {kind: f"{refused[kind]} of {tried[kind]}" for kind in CHANGES},
+        "date": str(date.today()),
+        "python": platform.python_version(),
+        "corrupted": tried.total(),
+        "refused": refused.total(),
+        "by_kind": {kind: f"{refused[kind]} of {tried[kind]}" for kind in CHANGES},
         "through_the_command": f"{by_command.total()} of {sum(min(2, n) for n in tried.values())} exit 3, no record",
-    }  # fmt: skip
+    }
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

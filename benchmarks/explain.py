@@ -48,14 +48,21 @@ def main() -> None:
         explainer, part = Explainer(model, method=method), few if method == "scorecam" else wafers
         target = part.label.astype(np.int64)
         seconds = _cpu_seconds(lambda e=explainer, w=part, t=target: e.heat_maps(w, t)) / len(part)
-        rows.append({
-            "what": f"{method}, {explainer.layer}", "maps": len(part), "ms_per_map": round(seconds * 1000, 2),
-            "times": round(seconds / predicting, 2),
-        })  # fmt: skip
+        rows.append(
+            {
+                "what": f"{method}, {explainer.layer}",
+                "maps": len(part),
+                "ms_per_map": round(seconds * 1000, 2),
+                "times": round(seconds / predicting, 2),
+            }
+        )
         print(rows[-1], flush=True)
     result = {
-        "date": str(date.today()), "versions": versions(), "load_average": round(os.getloadavg()[0], 1), "rows": rows,
-    }  # fmt: skip
+        "date": str(date.today()),
+        "versions": versions(),
+        "load_average": round(os.getloadavg()[0], 1),
+        "rows": rows,
+    }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -54,11 +54,15 @@ def main() -> None:
         many = _cpu_seconds(lambda f=forward, x=inputs: f(x), 3)
         steps = tf.data.Dataset.from_tensors((inputs, labels)).repeat(3)
         training = _cpu_seconds(lambda m=model, s=steps: m.fit(s, verbose=0), 1)
-        rows.append({
-            "model": name, "parameters": model.count_params(), "ms_per_map_alone": round(one * 1000, 2),
-            "ms_per_map_in_batch": round(many * 1000 / args.batch_size, 2),
-            "training_maps_per_cpu_s": round(3 * args.batch_size / training, 1),
-        })  # fmt: skip
+        rows.append(
+            {
+                "model": name,
+                "parameters": model.count_params(),
+                "ms_per_map_alone": round(one * 1000, 2),
+                "ms_per_map_in_batch": round(many * 1000 / args.batch_size, 2),
+                "training_maps_per_cpu_s": round(3 * args.batch_size / training, 1),
+            }
+        )
         print(rows[-1], flush=True)
         result = {"date": str(date.today()), "versions": versions(), "batch_size": args.batch_size, "models": rows}
         args.out.write_text(json.dumps(result, indent=2) + "\n")

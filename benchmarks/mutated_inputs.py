@@ -55,10 +55,13 @@ def originals(grids: list[NDArray[np.uint8]]) -> list[bytes]:
         files += [texts[0].encode("utf-8-sig"), texts[1].encode("utf-16"), f"{texts[2]}\n{texts[3]}".encode()]
     out = io.BytesIO()
     np.savez_compressed(
-        out, flat=np.concatenate([grid.ravel() for grid in grids]), offsets=np.cumsum([0, *(g.size for g in grids)]),
-        shapes=np.array([grid.shape for grid in grids]), lot=np.array(["lot1"] * len(grids)),
+        out,
+        flat=np.concatenate([grid.ravel() for grid in grids]),
+        offsets=np.cumsum([0, *(g.size for g in grids)]),
+        shapes=np.array([grid.shape for grid in grids]),
+        lot=np.array(["lot1"] * len(grids)),
         wafer_index=np.arange(len(grids)),
-    )  # fmt: skip
+    )
     return [*files, *[out.getvalue()] * len(grids)]
 
 
@@ -197,9 +200,14 @@ def main() -> None:
                 failures.append({"number": i, "faults": faults})
                 print(failures[-1], flush=True)
     result = {
-        "date": str(date.today()), "python": platform.python_version(), "files": args.count, "failures": failures,
-        "records": dict(statuses), "seconds": round(time.perf_counter() - started), "slowest_s": round(slowest, 2),
-    }  # fmt: skip
+        "date": str(date.today()),
+        "python": platform.python_version(),
+        "files": args.count,
+        "failures": failures,
+        "records": dict(statuses),
+        "seconds": round(time.perf_counter() - started),
+        "slowest_s": round(slowest, 2),
+    }
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

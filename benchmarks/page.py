@@ -75,8 +75,11 @@ def main() -> None:
         page.goto(address)
         page.locator(".call").wait_for()
         loading = time.perf_counter() - started
-        rows = [_row("a sample", _picks(page)), _row("a sample seen before", _picks(page)),
-                _row("a stroke on the pad", _strokes(page))]  # fmt: skip
+        rows = [
+            _row("a sample", _picks(page)),
+            _row("a sample seen before", _picks(page)),
+            _row("a stroke on the pad", _strokes(page)),
+        ]
         browser.close()
     result = {
         "date": str(date.today()),

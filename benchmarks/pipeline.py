@@ -89,12 +89,15 @@ def main() -> None:
         compile_model(config, model, len(small))
         fed, step = batches_per_second(batches, 60), steps_per_second(model, batch, args.steps)
         again = batches_per_second(batches, 60)
-        rows.append({
-            "model": architecture, "augmentation": str(augmentation),
-            "pipeline_maps_per_s": round(config.batch_size * (fed + again) / 2),
-            "training_maps_per_s": round(config.batch_size * step, 1),
-            "ratio": round((fed + again) / 2 / step, 1),
-        })  # fmt: skip
+        rows.append(
+            {
+                "model": architecture,
+                "augmentation": str(augmentation),
+                "pipeline_maps_per_s": round(config.batch_size * (fed + again) / 2),
+                "training_maps_per_s": round(config.batch_size * step, 1),
+                "ratio": round((fed + again) / 2 / step, 1),
+            }
+        )
         print(rows[-1], flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -120,9 +123,14 @@ def main() -> None:
     predict_logits(model, validation)
     peak["predict"] = _peak_gb()
     result = {
-        "date": str(date.today()), "machine": platform.processor() or platform.machine(), "versions": versions(),
-        "rates": rows, "maps": args.maps, "read_and_split_s": split_s, "peak_resident_gb": peak,
-    }  # fmt: skip
+        "date": str(date.today()),
+        "machine": platform.processor() or platform.machine(),
+        "versions": versions(),
+        "rates": rows,
+        "maps": args.maps,
+        "read_and_split_s": split_s,
+        "peak_resident_gb": peak,
+    }
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

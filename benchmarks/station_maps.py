@@ -84,9 +84,11 @@ def soak(wafers: WaferSet, classifier: Classifier, count: int) -> dict[str, Any]
     memory[count] = _resident_mb()
     after, end = memory[count // 10], memory[count]
     return {
-        "files": count, "resident_mb": memory, "growth_mb": round(end - after, 1),
+        "files": count,
+        "resident_mb": memory,
+        "growth_mb": round(end - after, 1),
         "files_per_s": round(count / (time.perf_counter() - started)),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -108,9 +110,13 @@ def main() -> None:
     made = list(random_maps(args.random))
     random = WaferSet.from_maps(made, label=[-1] * len(made))
     result = {
-        "date": str(date.today()), "python": platform.python_version(), "bundle": classifier.bundle.sha256,
-        "real": compare(wafers, classifier), "random": compare(random, classifier), "soak": json.loads(soaked),
-    }  # fmt: skip
+        "date": str(date.today()),
+        "python": platform.python_version(),
+        "bundle": classifier.bundle.sha256,
+        "real": compare(wafers, classifier),
+        "random": compare(random, classifier),
+        "soak": json.loads(soaked),
+    }
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 

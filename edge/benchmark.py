@@ -196,9 +196,14 @@ def _onnx_files(model: "keras.Model", calibration: "Calibration", folder: Path) 
         logging.getLogger().setLevel(logging.ERROR)  # its quantizer advises what is done here
         quant_pre_process(raw, plain, skip_symbolic_shape=True)
         quantize_static(
-            plain, quantized, Maps(), quant_format=QuantFormat.QDQ, per_channel=True,
-            weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
-        )  # fmt: skip
+            plain,
+            quantized,
+            Maps(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+        )
     return {"float32": plain, "int8": quantized}
 
 

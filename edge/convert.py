@@ -29,32 +29,66 @@ def parser() -> argparse.ArgumentParser:
 
     limits = Limits()
     p = CommandParser("python -m edge.convert", __doc__, epilog=EXAMPLE)
-    p.add_argument("run", type=run_folder, nargs="?", metavar="RUN",
-                   help="a finished run folder, or wafer or nano (default: the newest in runs/)")  # fmt: skip
+    p.add_argument(
+        "run",
+        type=run_folder,
+        nargs="?",
+        metavar="RUN",
+        help="a finished run folder, or wafer or nano (default: the newest in runs/)",
+    )
     recipe = p.add_mutually_exclusive_group()
     for name in ("int8", "int16x8"):
         more = " (the default)" if name == "int8" else "; XNNPACK does not run it"
-        recipe.add_argument(f"--{name}", dest="recipe", action="store_const", const=name, default="int8",
-                            help=RECIPES[name].says + more)  # fmt: skip
+        recipe.add_argument(
+            f"--{name}", dest="recipe", action="store_const", const=name, default="int8", help=RECIPES[name].says + more
+        )
     p.add_argument("--out", type=Path, metavar="BUNDLE", help="the bundle's folder (default: RUN/bundle)")
     p.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
-    p.add_argument("--calibration-maps", type=int, default=DEFAULT_MAPS, metavar="N",
-                   help=f"training maps that show the activations' ranges (default {DEFAULT_MAPS})")  # fmt: skip
-    p.add_argument("--seed", type=int, default=0, metavar="N",
-                   help="of the choice of calibration maps and of the intervals (default 0)")  # fmt: skip
+    p.add_argument(
+        "--calibration-maps",
+        type=int,
+        default=DEFAULT_MAPS,
+        metavar="N",
+        help=f"training maps that show the activations' ranges (default {DEFAULT_MAPS})",
+    )
+    p.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the choice of calibration maps and of the intervals (default 0)",
+    )
     p.add_argument("--sign", type=Path, metavar="KEY.pem", help="sign the bundle with this private key: edge.signing")
     gate = p.add_argument_group("accuracy gate, on the run's test part")
-    gate.add_argument("--min-agreement", type=float, default=limits.min_agreement, metavar="PER-CENT",
-                      help=f"of the maps, called as by the float model (default {limits.min_agreement})")  # fmt: skip
-    gate.add_argument("--max-macro-f1-drop", type=float, default=limits.max_macro_f1_drop, metavar="POINTS",
-                      help=f"a point is a hundredth (default {limits.max_macro_f1_drop})")  # fmt: skip
-    gate.add_argument("--max-recall-drop", type=float, default=limits.max_recall_drop, metavar="POINTS",
-                      help="of each class; fails where the drop's whole 95 %% interval is above it "
-                      f"(default {limits.max_recall_drop:g})")  # fmt: skip
+    gate.add_argument(
+        "--min-agreement",
+        type=float,
+        default=limits.min_agreement,
+        metavar="PER-CENT",
+        help=f"of the maps, called as by the float model (default {limits.min_agreement})",
+    )
+    gate.add_argument(
+        "--max-macro-f1-drop",
+        type=float,
+        default=limits.max_macro_f1_drop,
+        metavar="POINTS",
+        help=f"a point is a hundredth (default {limits.max_macro_f1_drop})",
+    )
+    gate.add_argument(
+        "--max-recall-drop",
+        type=float,
+        default=limits.max_recall_drop,
+        metavar="POINTS",
+        help="of each class; fails where the drop's whole 95 %% interval is above it "
+        f"(default {limits.max_recall_drop:g})",
+    )
     gate.add_argument("--no-remedies", action="store_true", help="judge the first attempt alone")
-    gate.add_argument("--no-gate", action="store_true",
-                      help="write the first attempt whatever the gate finds, marked as ungated: a station refuses it "
-                      "unless told --allow-ungated")  # fmt: skip
+    gate.add_argument(
+        "--no-gate",
+        action="store_true",
+        help="write the first attempt whatever the gate finds, marked as ungated: a station refuses it "
+        "unless told --allow-ungated",
+    )
     return p
 
 

@@ -23,14 +23,32 @@ from experiments.forest import forest_logits
 from training.release import SPLIT
 from wafer_tf.command import CommandParser
 
-PUBLISHED = ["--width", "64", "--stem", "imagenet", "--turn-prob", "0", "--stretch-prob", "0", "--die-noise", "0",
-             "--clean-wafers", "0"]  # fmt: skip
+PUBLISHED = [
+    "--width",
+    "64",
+    "--stem",
+    "imagenet",
+    "--turn-prob",
+    "0",
+    "--stretch-prob",
+    "0",
+    "--die-noise",
+    "0",
+    "--clean-wafers",
+    "0",
+]
 TRAINED = {
     "baseline CNN, our augmentation": [*CNN, "--backbone-weights", "none"],
     "plain ResNet18, balanced weights": [
-        *PUBLISHED, "--class-weights", "balanced", "--epochs", "16", "--backbone-weights", "none",
+        *PUBLISHED,
+        "--class-weights",
+        "balanced",
+        "--epochs",
+        "16",
+        "--backbone-weights",
+        "none",
     ],
-}  # fmt: skip
+}
 RELEASED = {"released ResNet18": ROOT / "models" / "wafer", "nano": ROOT / "models" / "nano"}
 
 
@@ -110,8 +128,11 @@ def main() -> None:
     print("| --- " * 8 + "|")
     for row in rows:
         spans = [f"{row[c][0]:.3f} [{row[c][1]:.3f}, {row[c][2]:.3f}]" if c in row else "-" for c in columns]
-        size = [f"{row['parameters']:,}", f"{row['int8_bytes'] / 1000:,.0f}", f"{row['int8_ms']:.3f}"] \
-            if "int8_ms" in row else ["-"] * 3  # fmt: skip
+        size = (
+            [f"{row['parameters']:,}", f"{row['int8_bytes'] / 1000:,.0f}", f"{row['int8_ms']:.3f}"]
+            if "int8_ms" in row
+            else ["-"] * 3
+        )
         print("| " + " | ".join([row["model"], *spans, *size, f"{row['training_seconds'] / 60:.0f}"]) + " |")
 
 

@@ -175,10 +175,12 @@ def choose(methods: dict[str, dict[str, Any]]) -> tuple[dict[str, float], str]:
     """Return the mean rank of every method that may become the default, and the one the rule chooses."""
     grad_cam = min(m["cpu_ms_per_map"] for name, m in methods.items() if name.startswith("gradcam "))
     fit = [
-        name for name, m in methods.items() if "layers" in m
+        name
+        for name, m in methods.items()
+        if "layers" in m
         and m["figures"]["untrained_all_dies"]["mean"] <= MOST_CORRELATION
         and m["cpu_ms_per_map"] <= MOST_TIMES * grad_cam
-    ]  # fmt: skip
+    ]
     from scipy.stats import rankdata
 
     ranks = np.mean(
@@ -221,9 +223,13 @@ def main() -> None:
     call = decision.probabilities(predict_logits(model, test)).argmax(1)
     taken = np.concatenate([np.flatnonzero(call == c)[: args.per_class] for c in range(len(CLASSES)) if c != NONE])
     questions = Questions(
-        model, decision.probabilities, drawn.wafers.select(right), [drawn.mask(int(i)) for i in right],
-        test.select(taken), call[taken],
-    )  # fmt: skip
+        model,
+        decision.probabilities,
+        drawn.wafers.select(right),
+        [drawn.mask(int(i)) for i in right],
+        test.select(taken),
+        call[taken],
+    )
 
     methods: dict[str, dict[str, Any]] = {}
     for (name, heat), on_real in zip(
@@ -247,12 +253,16 @@ def main() -> None:
         print(name, {k: v["mean"] for k, v in methods[name]["figures"].items()}, flush=True)
     ranks, chosen = choose(methods)
     result = {
-        "date": str(date.today()), "command": run.read_json("config.json")["command"], "versions": versions(),
+        "date": str(date.today()),
+        "command": run.read_json("config.json")["command"],
+        "versions": versions(),
         "synthetic_maps_called_right": dict(zip(CLASSES, questions.synthetic.class_counts().tolist(), strict=True)),
         "synthetic_maps_drawn_per_class": args.per_class,
         "real_maps_by_call": {name: int((questions.called == c).sum()) for c, name in enumerate(CLASSES)},
-        "methods": methods, "mean_ranks": ranks, "chosen": chosen,
-    }  # fmt: skip
+        "methods": methods,
+        "mean_ranks": ranks,
+        "chosen": chosen,
+    }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(table(methods, ranks))
     print("chosen:", chosen)

@@ -77,10 +77,15 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
     run.write_arrays("logits.npz", {**logits, "index": outside, "group": group[outside]})
     scores = {f"macro_f1_{way}": round(macro_f1(held_out.label, found.argmax(1)), 4) for way, found in logits.items()}
     return {
-        "trial": name, "fold": fold, "flags": " ".join([*REFERENCE, *TRIALS[name]]), **scores,
-        "parameters": model.count_params(), "seconds": round(sum(row["seconds"] for row in progress.history)),
-        "finished": time.strftime("%Y-%m-%d"), "commit": commit(),
-    }  # fmt: skip
+        "trial": name,
+        "fold": fold,
+        "flags": " ".join([*REFERENCE, *TRIALS[name]]),
+        **scores,
+        "parameters": model.count_params(),
+        "seconds": round(sum(row["seconds"] for row in progress.history)),
+        "finished": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+    }
 
 
 def summary(results: list[dict[str, Any]], data: Path, runs: Path) -> None:

@@ -59,10 +59,14 @@ def trial(start: str, per_class: int, seed: int, rate: float, runs: Path) -> dic
     _, progress = train(config, run, training=training, validation=few, start=start, strategy=strategy)
     called = predict_logits(progress.last_model(), test).argmax(1)
     return {
-        "start": start, "per_class": per_class, "seed": seed, "learning_rate": rate,
+        "start": start,
+        "per_class": per_class,
+        "seed": seed,
+        "learning_rate": rate,
         "macro_f1": round(macro_f1(test.label, called), 4),
-        "seconds": round(sum(row["seconds"] for row in progress.history)), "commit": commit(),
-    }  # fmt: skip
+        "seconds": round(sum(row["seconds"] for row in progress.history)),
+        "commit": commit(),
+    }
 
 
 def untouched() -> dict[str, Any]:

@@ -20,8 +20,22 @@ settings.register_profile("wafer_tf", deadline=None, max_examples=40, derandomiz
 settings.load_profile("wafer_tf")
 
 REAL = SHARED / "data" / "wm811k" / "wm811k_dev.npz"
-SMALL_RUN = ["--model", "baseline", "--width", "4", "--input-size", "32", "--builtin-per-class", "16", "--epochs", "3",
-             "--batch-size", "36", "--learning-rate", "0.01"]  # fmt: skip
+SMALL_RUN = [
+    "--model",
+    "baseline",
+    "--width",
+    "4",
+    "--input-size",
+    "32",
+    "--builtin-per-class",
+    "16",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "36",
+    "--learning-rate",
+    "0.01",
+]
 
 
 @pytest.fixture(autouse=True)

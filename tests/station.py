@@ -64,10 +64,18 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
     decision = Decision(tuple((-real.mean(axis=0)).round(4).tolist()), round(float(real.std()), 4) / 4)
     golden = Golden(grids, logits, decision.probabilities(real))
     facts: dict[str, Any] = {
-        "model": content, "input": model.input, "output": model.output, "input_size": model.input_size,
-        "decision": decision, "golden": golden, "xnnpack": model.xnnpack, "passed": True, "gate": {}, "provenance": {},
+        "model": content,
+        "input": model.input,
+        "output": model.output,
+        "input_size": model.input_size,
+        "decision": decision,
+        "golden": golden,
+        "xnnpack": model.xnnpack,
+        "passed": True,
+        "gate": {},
+        "provenance": {},
         "card": "# A model for the tests\n",
-    }  # fmt: skip
+    }
     write_bundle(path, **facts | changes)
     return path
 
@@ -94,20 +102,28 @@ def npz(**arrays: Any) -> bytes:
 def wafer_set(grids: list[NDArray[Any]], **changes: Any) -> bytes:
     """Return an npz of many maps, as wafer_tf.readers reads it; `changes` replace its arrays."""
     n = len(grids)
-    return npz(**{
-        "flat": np.concatenate([grid.ravel() for grid in grids]), "offsets": np.cumsum([0, *(g.size for g in grids)]),
-        "shapes": np.array([grid.shape for grid in grids]), "lot": np.array(["L7"] * n),
-        "wafer_index": np.arange(1, n + 1),
-    } | changes)  # fmt: skip
+    return npz(
+        **{
+            "flat": np.concatenate([grid.ravel() for grid in grids]),
+            "offsets": np.cumsum([0, *(g.size for g in grids)]),
+            "shapes": np.array([grid.shape for grid in grids]),
+            "lot": np.array(["L7"] * n),
+            "wafer_index": np.arange(1, n + 1),
+        }
+        | changes
+    )
 
 
 def station(*arguments: str, stdin: bytes = b"", **options: Any) -> "subprocess.CompletedProcess[bytes]":
     """Run `python -m edge.station` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "edge.station", *arguments],
-        input=stdin, capture_output=True, timeout=120, check=False,
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
         **{"cwd": ROOT, "env": bare_environment()} | options,
-    )  # fmt: skip
+    )
 
 
 def bare_environment() -> dict[str, str]:

@@ -24,9 +24,12 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.scoring.mix import read_mix
 
 PAGES = sorted(
-    [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-     ROOT / "benchmarks" / "README.md"]
-)  # fmt: skip
+    [
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        ROOT / "benchmarks" / "README.md",
+    ]
+)
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 TEXT = dict(zip(NAMES, (path.read_text(encoding="utf-8") for path in PAGES), strict=True))
 EXAMPLES = ROOT / "docs" / "examples"

@@ -85,8 +85,14 @@ class FitConfig:
                 raise UsageError(f"{name} {value!r}; expected one of {', '.join(known)}.")
         if self.limit_per_class is not None and self.limit_per_class < 1:
             raise UsageError(f"limit_per_class {self.limit_per_class}; expected at least 1.")
-        for name, low in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("builtin_per_class", 10),
-                          ("synthetic", 0), ("freeze_epochs", 0)):  # fmt: skip
+        for name, low in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("patience", 1),
+            ("builtin_per_class", 10),
+            ("synthetic", 0),
+            ("freeze_epochs", 0),
+        ):
             if getattr(self, name) < low:
                 raise UsageError(f"{name} {getattr(self, name)}; expected at least {low}.")
         for seed in (self.seed, self.split_seed or 0):
@@ -126,9 +132,13 @@ class FitConfig:
     def smoke(self) -> "FitConfig":
         """Return the same run made small enough to go through everything in a minute or two of processor time."""
         return replace(
-            self, builtin_per_class=24, limit_per_class=24, epochs=2, synthetic=min(self.synthetic, 24),
+            self,
+            builtin_per_class=24,
+            limit_per_class=24,
+            epochs=2,
+            synthetic=min(self.synthetic, 24),
             model=replace(self.model, width=8 if self.backbone_weights in ("none", "auto") else self.model.width),
-        )  # fmt: skip
+        )
 
 
 def parse_fold(text: str) -> tuple[int, int]:

@@ -40,15 +40,21 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("maps", type=Path, nargs="*", metavar="MAP", help="grid files (.npy, .csv, .txt), one wafer each")
     p.add_argument("--data", type=Path, metavar="OTHER", help="other maps, in any format training.fit reads")
     p.add_argument(
-        "--class", dest="classes", action="append", choices=CLASSES, metavar="NAME",
+        "--class",
+        dest="classes",
+        action="append",
+        choices=CLASSES,
+        metavar="NAME",
         help="only maps of this class (by label, or by call where there is none); may be repeated",
-    )  # fmt: skip
+    )
     p.add_argument("--errors", action="store_true", help="only wrong calls")
     p.add_argument(
-        "--count", type=int, metavar="N",
+        "--count",
+        type=int,
+        metavar="N",
         help=f"at most so many right and so many wrong calls of each class (default {COUNT_OF_NINE}, with --class "
         f"{COUNT_OF_CLASS})",
-    )  # fmt: skip
+    )
     p.add_argument("--all", action="store_true", help="heat maps and sentences of every map, not of those shown alone")
     p.add_argument("--method", metavar="NAME", help="fused (default), layercam, gradcam, gradcam++ or scorecam (slow)")
     p.add_argument(
@@ -127,9 +133,12 @@ def explain(args: argparse.Namespace) -> int:
     shown = np.unique(np.concatenate([chosen for rows in sheets.values() for _, chosen in rows]))
     explained_maps = np.arange(len(wafers)) if args.all else shown
     explained = explain_calls(
-        explainer, wafers.select(explained_maps), prob[explained_maps], names=[names[i] for i in explained_maps],
+        explainer,
+        wafers.select(explained_maps),
+        prob[explained_maps],
+        names=[names[i] for i in explained_maps],
         progress=True,
-    )  # fmt: skip
+    )
     if learned := count_known(wafers.select(shown), run.seen()):
         print(
             f"{learned} of the {len(shown)} maps shown, or copies of them, were in the run's training or validation "

@@ -181,11 +181,18 @@ def write_records(folder: str | os.PathLike[str], explained: Explained) -> list[
     RunFolder(folder).write_arrays(
         "heat.npz",
         {
-            "flat": heat.flat, "offsets": heat.offsets, "shapes": heat.shapes, "id": np.array(explained.names, np.str_),
-            "call": heat.target.astype(np.int8), "label": explained.wafers.label, "peak": heat.peak,
-            "method": np.array(heat.method), "layer": np.array(heat.layer), "classes": np.array(CLASSES),
+            "flat": heat.flat,
+            "offsets": heat.offsets,
+            "shapes": heat.shapes,
+            "id": np.array(explained.names, np.str_),
+            "call": heat.target.astype(np.int8),
+            "label": explained.wafers.label,
+            "peak": heat.peak,
+            "method": np.array(heat.method),
+            "layer": np.array(heat.layer),
+            "classes": np.array(CLASSES),
         },
-    )  # fmt: skip
+    )
     write_whole(folder / "calls.jsonl", "".join(_lines(explained)))
     return [folder / "heat.npz", folder / "calls.jsonl"]
 

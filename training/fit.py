@@ -46,9 +46,12 @@ def parser() -> argparse.ArgumentParser:
     flag(data, "--split", d.split, f"{', '.join(SPLITS)}: group keeps lots and near-copies on one side", metavar="HOW")
     data.add_argument("--split-seed", type=int, metavar="N", help="of the split alone (default: --seed)")
     data.add_argument(
-        "--shares", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"),
+        "--shares",
+        type=float,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
         help=f"of the maps, together 1 (default {' '.join(map(str, d.shares))})",
-    )  # fmt: skip
+    )
     data.add_argument("--fold", metavar="K/N", help="leave the K-th of N group folds out of the training part")
     flag(data, "--synthetic", d.synthetic, "fill classes with fewer than N training maps up to N", metavar="N")
     flag(data, "--clean-wafers", d.clean_wafers, "add none maps with hardly a failing die, so many", metavar="SHARE")
@@ -73,9 +76,11 @@ def parser() -> argparse.ArgumentParser:
 
     learn = p.add_argument_group("learning from finished runs")
     learn.add_argument(
-        "--teachers", nargs="+", metavar="RUN",
+        "--teachers",
+        nargs="+",
+        metavar="RUN",
         help="learn their answers too; for a map that some have not trained on, theirs alone (see --fold)",
-    )  # fmt: skip
+    )
     learn.add_argument("--unlabelled", metavar="PATH", help="maps without labels, learned from the teachers' answers")
     flag(learn, "--teacher-weight", d.teacher_weight, "share of their answer for a labelled map", metavar="SHARE")
 

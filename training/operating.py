@@ -27,11 +27,19 @@ exit codes: 0 done, 2 usage, 3 bad run folder, 4 bad input"""
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m training.operating", __doc__, epilog=EXAMPLE)
-    p.add_argument("run", type=run_folder, nargs="?", metavar="RUN",
-                   help="a finished run folder, or wafer or nano (default: the newest in runs/)")  # fmt: skip
-    p.add_argument("--mix", metavar="MIX",
-                   help="class shares or wafer counts of a fab, all nine classes: a JSON file, or CLASS=SHARE,... "
-                   "(default: WM-811K's, 85 %% none)")  # fmt: skip
+    p.add_argument(
+        "run",
+        type=run_folder,
+        nargs="?",
+        metavar="RUN",
+        help="a finished run folder, or wafer or nano (default: the newest in runs/)",
+    )
+    p.add_argument(
+        "--mix",
+        metavar="MIX",
+        help="class shares or wafer counts of a fab, all nine classes: a JSON file, or CLASS=SHARE,... "
+        "(default: WM-811K's, 85 %% none)",
+    )
     p.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: RUN/evaluations/operating)")
     p.add_argument("--overwrite", action="store_true", help="replace the operating points of an earlier time in DIR")
     return p

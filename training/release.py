@@ -28,11 +28,31 @@ SPLIT = ["--split-seed", "0", "--shares", "0.8", "0.1", "0.1"]
 TEACHERS = 5
 
 KEPT = [
-    "DONE", "bundle", "bundle.gate.json", "bundle.gate.png", "bundle.gate.txt", "class_weights.json", "config.json",
-    "decision.json", "history.csv", "logits.npz", "model.keras", "model_card.md", "report.json", "report.txt",
-    "operating.json", "operating.txt", "seen.npz", "split.npz", "figures/confusion.png", "figures/operating.png",
-    "figures/per_class.png", "figures/reliability.png", "figures/roc_and_precision_recall.png", "figures/training.png",
-]  # fmt: skip
+    "DONE",
+    "bundle",
+    "bundle.gate.json",
+    "bundle.gate.png",
+    "bundle.gate.txt",
+    "class_weights.json",
+    "config.json",
+    "decision.json",
+    "history.csv",
+    "logits.npz",
+    "model.keras",
+    "model_card.md",
+    "report.json",
+    "report.txt",
+    "operating.json",
+    "operating.txt",
+    "seen.npz",
+    "split.npz",
+    "figures/confusion.png",
+    "figures/operating.png",
+    "figures/per_class.png",
+    "figures/reliability.png",
+    "figures/roc_and_precision_recall.png",
+    "figures/training.png",
+]
 """What explaining, scoring and the page need of a run. Pictures of real maps stay behind: they are not ours to give."""
 
 SUMS = "SHA256SUMS"
@@ -67,14 +87,38 @@ def trainings(work: Path, unlabelled: str) -> dict[str, list[str]]:
     left_out = {name: f"{k}/{TEACHERS}" for k, name in enumerate(teachers, 1)}
     return {
         **{
-            name: [*afresh, "--model", "baseline", "--width", "16", "--fold", fold, "--seed", fold[0],
-                   "--clean-wafers", "0"]
+            name: [
+                *afresh,
+                "--model",
+                "baseline",
+                "--width",
+                "16",
+                "--fold",
+                fold,
+                "--seed",
+                fold[0],
+                "--clean-wafers",
+                "0",
+            ]
             for name, fold in left_out.items()
         },
         "wafer": [*afresh, "--seed", "0"],
-        "nano": [*afresh, "--seed", "0", "--model", "baseline", "--width", "8", "--epochs", "96", "--patience", "40",
-                 *taught, str(work / "wafer")],
-    }  # fmt: skip
+        "nano": [
+            *afresh,
+            "--seed",
+            "0",
+            "--model",
+            "baseline",
+            "--width",
+            "8",
+            "--epochs",
+            "96",
+            "--patience",
+            "40",
+            *taught,
+            str(work / "wafer"),
+        ],
+    }
 
 
 def _release(args: argparse.Namespace) -> None:

@@ -212,9 +212,13 @@ def _train(
         judge(epoch, row)
     with (run.path / "log.txt").open("a", encoding="utf-8") as log, redirect_stderr(log):
         model, progress = train(
-            config, run, training=job.training, validation=job.validation, strategy=strategy,
+            config,
+            run,
+            training=job.training,
+            validation=job.validation,
+            strategy=strategy,
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=judge)],
-        )  # fmt: skip
+        )
         run.write_arrays("validation.npz", {"logits": predict_logits(model, job.validation)})
     return float(progress.history[progress.best_epoch]["val_macro_f1"])
 

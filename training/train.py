@@ -102,15 +102,20 @@ def _train_head(
     model.compile(keras.optimizers.Adam(config.learning_rate), _loss(config))
     model.fit(
         training_batches(
-            training, config.augmentation, batch_size=config.batch_size, seed=config.seed + 1,
-            epochs=config.freeze_epochs, size=config.model.input_size, target=target,
+            training,
+            config.augmentation,
+            batch_size=config.batch_size,
+            seed=config.seed + 1,
+            epochs=config.freeze_epochs,
+            size=config.model.input_size,
+            target=target,
         ),
         epochs=config.freeze_epochs,
         steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
         class_weight=weights,
         shuffle=False,
         verbose=0,
-    )  # fmt: skip
+    )
     for layer in model.layers:
         layer.trainable = True
 

@@ -26,7 +26,7 @@ from training.search_results import (
     table,
     verdict,
     within_noise,
-)  # fmt: skip
+)
 from wafer_tf.command import CommandParser, called
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, ModelError, UsageError
@@ -70,13 +70,20 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--trials", type=int, default=20, metavar="N", help="finished trials in all (default 20)")
     p.add_argument(
-        "--jobs", type=int, default=1, metavar="N",
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
         help="trials at a time, each a process of its own; with more than 1 a search is not repeatable (default 1)",
-    )  # fmt: skip
+    )
     p.add_argument(
-        "--seeds", type=int, nargs="+", default=[0], metavar="S",
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="S",
         help="train every trial once with each and take the mean; the first also seeds split and search (default 0)",
-    )  # fmt: skip
+    )
     p.add_argument("--smoke", action="store_true", help="2 trials of 1 epoch of a tiny model on a small set")
     same = p.add_argument_group("as in training.fit, the same for every trial")
     same.add_argument("--data", metavar="PATH", help="labelled maps (default: the built-in synthetic set)")

@@ -30,9 +30,14 @@ def gate_figure(
     recall.errorbar(drop[:, 0], rows, xerr=spread, fmt="o", color=KEPT, capsize=3)
     recall.axvline(limits.max_recall_drop, color=LOST, linestyle="--", linewidth=1.2)
     recall.annotate(
-        f"limit {limits.max_recall_drop:g}", (limits.max_recall_drop, 1), xycoords=("data", "axes fraction"),
-        xytext=(4, -10), textcoords="offset points", color=LOST, fontsize=9,
-    )  # fmt: skip
+        f"limit {limits.max_recall_drop:g}",
+        (limits.max_recall_drop, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, -10),
+        textcoords="offset points",
+        color=LOST,
+        fontsize=9,
+    )
     recall.axvline(0, color="#888888", linewidth=0.8)
     recall.set_yticks(rows, list(CLASSES))
     recall.set(ylim=(len(rows) - 0.5, -0.5), xlabel="recall lost, points (bars: 95 % interval, paired, over groups)")
@@ -42,9 +47,14 @@ def gate_figure(
     same = float_prob.argmax(axis=1) == prob.argmax(axis=1)
     for mask, colour, word, size in ((same, KEPT, "same call", 8), (~same, LOST, "another call", 28)):
         confidence.scatter(
-            float_prob[mask].max(axis=1), prob[mask].max(axis=1), s=size, color=colour, alpha=0.6, linewidths=0,
+            float_prob[mask].max(axis=1),
+            prob[mask].max(axis=1),
+            s=size,
+            color=colour,
+            alpha=0.6,
+            linewidths=0,
             label=f"{word} ({int(mask.sum()):,} maps)",
-        )  # fmt: skip
+        )
     confidence.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, zorder=0)
     low = float(min(float_prob.max(axis=1).min(), prob.max(axis=1).min())) - 0.03
     confidence.set(xlim=(low, 1.01), ylim=(low, 1.01), aspect="equal")

@@ -28,9 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="threads of the model; answers do not change (default: 1)",
     )
     parser.add_argument(
-        "--review-below", metavar="P", type=_probability, default=0.5,  # decision.REVIEW_BELOW, which would need numpy
+        "--review-below",
+        metavar="P",
+        type=_probability,
+        default=0.5,  # decision.REVIEW_BELOW, which would need numpy
         help='decide "review" where the likeliest class is less likely than this (default: %(default)s)',
-    )  # fmt: skip
+    )
     parser.add_argument("--allow-slow", action="store_true", help="run without the XNNPACK delegate the gate had")
     parser.add_argument("--allow-ungated", action="store_true", help="accept a bundle that did not pass the gate")
 

@@ -180,17 +180,26 @@ def test_agreement_is_of_the_calls_and_shows_the_largest_difference() -> None:
 
 def test_no_probability_reads_as_certain() -> None:
     assert [parts.percent(p) for p in (0.0, 0.0049, 0.006, 0.424, 0.9949, 0.9951, 1.0)] == [
-        "<1 %", "<1 %", "1 %", "42 %", "99 %", ">99 %", ">99 %",
-    ]  # fmt: skip
+        "<1 %",
+        "<1 %",
+        "1 %",
+        "42 %",
+        "99 %",
+        ">99 %",
+        ">99 %",
+    ]
 
 
 def test_text_from_outside_cannot_become_html() -> None:
     evil = '<img src=x onerror="alert(1)">'
     reject = Rejected(evil, evil)
     for shown in (
-        parts.rejections([reject]), parts.caption(evil), parts.failure(evil), parts.story(evil),
+        parts.rejections([reject]),
+        parts.caption(evil),
+        parts.failure(evil),
+        parts.story(evil),
         parts.call_line(answer({"Loc": 0.9}), about=evil),
-    ):  # fmt: skip
+    ):
         assert "<img" not in shown
         assert "&lt;img" in shown
 

@@ -30,8 +30,13 @@ def wafers() -> WaferSet:
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "edge.classify", *arguments],
-        cwd=ROOT, env=bare_environment(), capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def records(path: Path) -> list[dict[str, Any]]:

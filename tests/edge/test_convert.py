@@ -180,8 +180,10 @@ def test_every_remedy_is_tried_before_the_command_gives_up_and_an_earlier_bundle
     assert load_bundle(tmp_path / "bundle").sha256 == load_bundle(bundle).sha256
     models = json.loads((tmp_path / "bundle.gate.json").read_text())["models"]
     assert [(model["recipe"], model["passed"]) for model in models[2:]] == [
-        ("int8", False), ("int8", False), ("int16x8", False),
-    ]  # fmt: skip
+        ("int8", False),
+        ("int8", False),
+        ("int16x8", False),
+    ]
     assert "no XNNPACK" in told.out
 
 
@@ -200,9 +202,13 @@ def test_every_remedy_is_tried_before_the_command_gives_up_and_an_earlier_bundle
     ],
 )
 def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(
-    flags: list[str], code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(flags) == code
     err = capsys.readouterr().err

@@ -68,9 +68,13 @@ def test_the_packed_station_runs_where_the_project_is_not(station_pyz: Path, bun
     """-I: neither the current folder, nor PYTHONPATH, nor the user's packages are importable."""
     command = [sys.executable, "-I", str(station_pyz)]
     run = subprocess.run(
-        [*command, "classify", "-", "--bundle", str(bundle_path)], input=npy(GRID), cwd=tmp_path,
-        env=bare_environment(), capture_output=True, check=False,
-    )  # fmt: skip
+        [*command, "classify", "-", "--bundle", str(bundle_path)],
+        input=npy(GRID),
+        cwd=tmp_path,
+        env=bare_environment(),
+        capture_output=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr.decode()
     assert json.loads(run.stdout)["status"] == "ok"
     assert list(tmp_path.iterdir()) == []
@@ -92,9 +96,12 @@ def test_the_commands_of_the_station_image_run(station_pyz: Path, bundle_path: P
     }
     for command in ([*entry, *job, "--once", "--settle", "0"], health):
         run = subprocess.run(
-            [places.get(word, word) for word in command], cwd=tmp_path, env=bare_environment(), capture_output=True,
+            [places.get(word, word) for word in command],
+            cwd=tmp_path,
+            env=bare_environment(),
+            capture_output=True,
             check=False,
-        )  # fmt: skip
+        )
         assert run.returncode == 0, run.stderr.decode()
     assert len(list((tmp_path / "out").rglob("records*.jsonl"))) == 1
 

@@ -32,10 +32,24 @@ from wafer_tf.synthesis.clean import MAX_RATE, clean_wafers
 from wafer_tf.waferset import WaferSet
 
 EXPECTED = {
-    "DONE", "config.json", "split.npz", "class_weights.json", "history.csv", "model.keras", "decision.json",
-    "logits.npz", "seen.npz", "operating.txt", "operating.json", "report.txt", "report.json", "model_card.md",
-    "figures", "checkpoints", "tensorboard",
-}  # fmt: skip
+    "DONE",
+    "config.json",
+    "split.npz",
+    "class_weights.json",
+    "history.csv",
+    "model.keras",
+    "decision.json",
+    "logits.npz",
+    "seen.npz",
+    "operating.txt",
+    "operating.json",
+    "report.txt",
+    "report.json",
+    "model_card.md",
+    "figures",
+    "checkpoints",
+    "tensorboard",
+}
 
 
 def _weights(run: Path) -> list[np.ndarray]:
@@ -59,8 +73,10 @@ def test_a_run_killed_after_its_first_epoch_resumes_to_the_same_model(small_run:
     run = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "training.fit", *SMALL_RUN, "--out", str(run)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
     deadline = time.monotonic() + 240
     while not (run / "checkpoints" / "state.json").exists():
         assert process.poll() is None, "the run ended before its first epoch did"
@@ -123,9 +139,13 @@ def test_an_existing_run_folder_is_left_alone(small_run: Path, capsys: pytest.Ca
     ],
 )
 def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(
-    flags: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    flags: list[str],
+    code: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(flags) == code
     err = capsys.readouterr().err

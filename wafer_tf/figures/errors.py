@@ -36,8 +36,12 @@ def error_sheet(wafers: WaferSet, *, label: NDArray[np.integer[Any]], prob: NDAr
     figure.suptitle(
         f"Errors, most confident first: {len(shown)} of {len(wrong):,}, in {len(label):,} wafers. "
         "Each: true → predicted, probability, lot and wafer",
-        x=0, y=1 - 0.1 / height, ha="left", va="top", fontsize=12,
-    )  # fmt: skip
+        x=0,
+        y=1 - 0.1 / height,
+        ha="left",
+        va="top",
+        fontsize=12,
+    )
     grid = [figure.add_subplot(rows, COLUMNS, place + 1) for place in range(len(shown))]
     for axes, i in zip(grid, shown, strict=True):
         text = f"{CLASSES[label[i]]} → {CLASSES[answer[i]]}\n{prob[i, answer[i]]:.3f}"

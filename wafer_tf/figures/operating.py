@@ -38,9 +38,15 @@ def _trade_off(axes: Axes, found: OperatingPoints) -> None:
         colour, marker = POINT_STYLES[point.name]
         _mark(axes, point.test, colour, marker, label=f"{point.name}, threshold {point.threshold.prob:.3f}")
         axes.plot(
-            point.threshold.validation_false_alarm_rate, point.threshold.validation_escape_rate, marker=marker,
-            color=colour, markersize=8, markerfacecolor="none", linestyle="none", clip_on=False,
-        )  # fmt: skip
+            point.threshold.validation_false_alarm_rate,
+            point.threshold.validation_escape_rate,
+            marker=marker,
+            color=colour,
+            markersize=8,
+            markerfacecolor="none",
+            linestyle="none",
+            clip_on=False,
+        )
     _mark(axes, found.as_called, *AS_CALLED_STYLE, label="as called: no correction, no threshold")
     axes.plot([], [], marker="o", color="#999999", markerfacecolor="none", linestyle="none", label="hollow: validation")
     shown = [*(point.test for point in found.points), found.as_called]
@@ -69,9 +75,19 @@ def _trade_off(axes: Axes, found: OperatingPoints) -> None:
 def _mark(axes: Axes, costs: Costs, colour: str, marker: str, *, label: str) -> None:
     x, y = costs.false_alarm_rate, costs.escape_rate
     axes.errorbar(
-        x.value, y.value, xerr=_bars([x]), yerr=_bars([y]), fmt=marker, color=colour, markersize=8, elinewidth=1.3,
-        capsize=2.5, label=label, clip_on=False, zorder=4,
-    )  # fmt: skip
+        x.value,
+        y.value,
+        xerr=_bars([x]),
+        yerr=_bars([y]),
+        fmt=marker,
+        color=colour,
+        markersize=8,
+        elinewidth=1.3,
+        capsize=2.5,
+        label=label,
+        clip_on=False,
+        zorder=4,
+    )
 
 
 def _precision(axes: Axes, found: OperatingPoints) -> None:
@@ -83,9 +99,18 @@ def _precision(axes: Axes, found: OperatingPoints) -> None:
     for (name, costs, colour, marker), shift in zip(styles, (-0.3, -0.1, 0.1, 0.3), strict=True):
         shown = [costs.alarm_precision, *(costs.classes[c].precision for c in defects)]
         axes.errorbar(
-            [e.value for e in shown], rows + shift, xerr=_bars(shown), fmt=marker, color=colour, markersize=5.5,
-            elinewidth=1.3, capsize=2, label=name, clip_on=False, zorder=3,
-        )  # fmt: skip
+            [e.value for e in shown],
+            rows + shift,
+            xerr=_bars(shown),
+            fmt=marker,
+            color=colour,
+            markersize=5.5,
+            elinewidth=1.3,
+            capsize=2,
+            label=name,
+            clip_on=False,
+            zorder=3,
+        )
     for row in rows[::2]:
         axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", zorder=0)
     axes.set_yticks(rows, names)

@@ -31,9 +31,14 @@ def reliability_diagram(scores: Scores) -> Figure:
     for left, n in zip(edges[:-1], count, strict=True):
         if n:
             lower.annotate(
-                f"{n:,}", (left + width / 2, n / scores.wafers), xytext=(0, 2), textcoords="offset points",
-                ha="center", fontsize=7.5, color="#444444",
-            )  # fmt: skip
+                f"{n:,}",
+                (left + width / 2, n / scores.wafers),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7.5,
+                color="#444444",
+            )
     lower.set(xlim=(0, 1), ylim=(0, 1.15 * count.max() / scores.wafers), ylabel="share of wafers")
     lower.set_xlabel(f"largest probability ({len(scores.reliability)} equal-width bins; numbers: wafers)")
     return figure

@@ -67,17 +67,32 @@ def per_class(scores: Scores) -> Figure:
         value = np.array([e.value for e in found])
         spread = np.nan_to_num(np.array([[e.value - e.low, e.high - e.value] for e in found]).T)
         axes.errorbar(
-            value, rows + shift, xerr=np.maximum(spread, 0), fmt=marker, color=colour, markersize=6, elinewidth=1.6,
-            capsize=2.5, label="F1" if name == "f1" else name, clip_on=False, zorder=3,
-        )  # fmt: skip
+            value,
+            rows + shift,
+            xerr=np.maximum(spread, 0),
+            fmt=marker,
+            color=colour,
+            markersize=6,
+            elinewidth=1.6,
+            capsize=2.5,
+            label="F1" if name == "f1" else name,
+            clip_on=False,
+            zorder=3,
+        )
     for row in rows[::2]:
         axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", zorder=0)
     mean = scores.macro_f1.value
     axes.axvline(mean, color="#666666", linewidth=1, linestyle="--", zorder=1)
     axes.annotate(
-        f"macro-F1 {mean:.3f}", (mean, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
-        textcoords="offset points", ha="center", color="#444444", fontsize=9,
-    )  # fmt: skip
+        f"macro-F1 {mean:.3f}",
+        (mean, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        color="#444444",
+        fontsize=9,
+    )
     axes.set_yticks(rows, [c.name for c in scores.classes])
     for row, c in zip(rows, scores.classes, strict=True):
         count = f"{c.support} wafers\n{c.groups} groups" if c.support else "no wafers"

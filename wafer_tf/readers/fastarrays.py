@@ -120,10 +120,30 @@ class FastArrays:
 
     def _classic(self, reference: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
         head = (
-            b"(" + re.escape(reference) + _GET + rb"(?:K\x00\x85" + _PUT + b"|" + _GET + rb")(?:[UC]\x01b" + _PUT
-            + b"|" + _GET + rb")\x87" + _PUT + b"R" + _PUT + rb"\(K\x01" + _SHAPE + _PUT
-            + b"(?:(" + _GET + b")|" + _FULL_DTYPE.replace(b"P", _PUT) + rb")([\x88\x89])(?:[UC](.)|[TB](.{4})))"
-        )  # fmt: skip
+            b"("
+            + re.escape(reference)
+            + _GET
+            + rb"(?:K\x00\x85"
+            + _PUT
+            + b"|"
+            + _GET
+            + rb")(?:[UC]\x01b"
+            + _PUT
+            + b"|"
+            + _GET
+            + rb")\x87"
+            + _PUT
+            + b"R"
+            + _PUT
+            + rb"\(K\x01"
+            + _SHAPE
+            + _PUT
+            + b"(?:("
+            + _GET
+            + b")|"
+            + _FULL_DTYPE.replace(b"P", _PUT)
+            + rb")([\x88\x89])(?:[UC](.)|[TB](.{4})))"
+        )
         tail = _PUT + b"t" + _PUT + b"b(?:" + head + b")?"
         self._patterns[reference] = re.compile(head, re.DOTALL), re.compile(tail, re.DOTALL)
         return self._patterns[reference]

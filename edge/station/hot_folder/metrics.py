@@ -90,11 +90,15 @@ class Counts:
                 ),
                 _family("fault", "gauge", "1 while it fails.", [(f'{{kind="{k}"}}', int(k in faults)) for k in ERRORS]),
                 _family("queue_wafers", "gauge", "Files that wait in IN.", [("", waiting)]),
-                _family("last_record_timestamp_seconds", "gauge", "When the last record was written.",
-                        [("", round(self.last_record, 3))] if self.last_record else []),
+                _family(
+                    "last_record_timestamp_seconds",
+                    "gauge",
+                    "When the last record was written.",
+                    [("", round(self.last_record, 3))] if self.last_record else [],
+                ),
                 _family("judge_seconds", "histogram", "Time from a map's bytes to its record.", histogram),
             )
-        )  # fmt: skip
+        )
 
 
 def _family(name: str, kind: str, help_text: str, samples: Iterable[tuple[str, float]]) -> str:

@@ -39,10 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of records.jsonl and duplicates.jsonl")
     parser.add_argument("--poll", metavar="S", type=float, default=1.0, help="seconds between looks (default: 1)")
     parser.add_argument(
-        "--settle", metavar="S", type=float, default=2.0,
+        "--settle",
+        metavar="S",
+        type=float,
+        default=2.0,
         help="seconds a file must not have changed before it is read (default: 2); give more than the attribute cache "
         "of a network share, and than any pause of a writer that does not rename its files when they are whole",
-    )  # fmt: skip
+    )
     parser.add_argument("--metrics-file", metavar="FILE", type=Path, help="keep counters there as Prometheus text")
     parser.add_argument("--once", action="store_true", help="judge what is there, then end; exit 4 if something failed")
 

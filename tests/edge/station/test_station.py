@@ -51,17 +51,20 @@ def classify(*maps: str, bundle: Path, stdin: bytes = b"", code: int = 0, flags:
 
 
 @given(
-    st.text(st.characters(), max_size=30), st.text(st.characters(), max_size=600), st.floats(0, 1e6),
+    st.text(st.characters(), max_size=30),
+    st.text(st.characters(), max_size=600),
+    st.floats(0, 1e6),
     st.lists(st.floats(-30, 30), min_size=9, max_size=9),
-)  # fmt: skip
+)
 def test_a_record_is_one_ascii_line_and_comes_back_whole(
     name: str, reason: str, ms: float, logits: list[float]
 ) -> None:
     powers = np.exp(np.array(logits) - max(logits))
     about = {"input_sha256": "a" * 64, "bundle_sha256": "b" * 64, "ms": ms}
     for record in (
-        answered(name, powers / powers.sum(), review_below=0.5, **about), rejected(name, reason or "?", **about)
-    ):  # fmt: skip
+        answered(name, powers / powers.sum(), review_below=0.5, **about),
+        rejected(name, reason or "?", **about),
+    ):
         assert_whole(record)
         line = to_line(record)
         assert line == json.dumps(record) + "\n"
@@ -135,9 +138,14 @@ def test_classify_prints_one_record_per_map_in_order_and_goes_on_after_bad_ones(
     bundle_path: Path, tmp_path: Path
 ) -> None:
     files = {
-        "a.npy": npy(GRID), "b.csv": text(GRID), "c.npz": npz(map=GRID), "d.dat": wafer_set([GRID, GRID]),
-        "e.npy": npy(GRID * 3), "f.csv": text(GRID).decode().encode("utf-16"), "h.parquet": b"PAR1" + bytes(9),
-    }  # fmt: skip
+        "a.npy": npy(GRID),
+        "b.csv": text(GRID),
+        "c.npz": npz(map=GRID),
+        "d.dat": wafer_set([GRID, GRID]),
+        "e.npy": npy(GRID * 3),
+        "f.csv": text(GRID).decode().encode("utf-16"),
+        "h.parquet": b"PAR1" + bytes(9),
+    }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "folder").mkdir()
@@ -200,9 +208,12 @@ def test_a_reader_that_goes_away_ends_the_station_quietly(bundle_path: Path, tmp
     (tmp_path / "a.npy").write_bytes(npy(GRID))
     command = [sys.executable, "-m", "edge.station", "classify", *[str(tmp_path / "a.npy")] * 2000]
     run = subprocess.Popen(
-        [*command, "--bundle", str(bundle_path)], cwd=ROOT, env=bare_environment(), stdout=subprocess.PIPE,
+        [*command, "--bundle", str(bundle_path)],
+        cwd=ROOT,
+        env=bare_environment(),
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert run.stdout is not None
     assert run.stderr is not None
     run.stdout.readline()
@@ -218,8 +229,12 @@ def test_a_full_disk_under_the_records_is_an_error_not_a_silence(bundle_path: Pa
     with Path("/dev/full").open("wb") as full:
         run = subprocess.run(
             [sys.executable, "-m", "edge.station", "classify", str(tmp_path / "a.npy"), "--bundle", str(bundle_path)],
-            cwd=ROOT, env=bare_environment(), stdout=full, stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=bare_environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
     assert run.returncode == 4
     assert b"No space left on device" in run.stderr
 

@@ -52,9 +52,13 @@ def tape_cells(model: keras.Model, layer: str, wafers: WaferSet, method: str) ->
 @pytest.mark.parametrize("method", ["gradcam", "layercam"])
 @pytest.mark.parametrize(
     ("architecture", "layer"),
-    [("resnet18", "stack3_block1_out"), ("resnet18", "stack1_block1_out"), ("baseline", "stage3_conv1_relu"),
-     ("baseline", "stage1_conv1_relu")],
-)  # fmt: skip
+    [
+        ("resnet18", "stack3_block1_out"),
+        ("resnet18", "stack1_block1_out"),
+        ("baseline", "stage3_conv1_relu"),
+        ("baseline", "stage1_conv1_relu"),
+    ],
+)
 def test_heat_equals_a_short_gradient_tape_version(
     method: str, architecture: str, layer: str, models: dict[str, keras.Model], wafers: WaferSet
 ) -> None:
@@ -165,10 +169,14 @@ def test_a_model_of_mixed_precision_is_explained_in_float32(
 
 def test_the_layer_looked_at_has_at_least_8_by_8_cells_in_every_model() -> None:
     for config in (
-        ModelConfig(), ModelConfig(architecture="baseline"), ModelConfig(width=64, stem="imagenet"),
-        ModelConfig(input_size=32), ModelConfig(architecture="baseline", input_size=32),
-        ModelConfig(width=64, stem="imagenet", input_size=32), ModelConfig(input_size=97),
-    ):  # fmt: skip
+        ModelConfig(),
+        ModelConfig(architecture="baseline"),
+        ModelConfig(width=64, stem="imagenet"),
+        ModelConfig(input_size=32),
+        ModelConfig(architecture="baseline", input_size=32),
+        ModelConfig(width=64, stem="imagenet", input_size=32),
+        ModelConfig(input_size=97),
+    ):
         model = build_model(config)
         for name in default_layers(model, "fused"):
             assert name in layers_to_explain(model)
@@ -198,11 +206,13 @@ def test_fused_heat_is_the_geometric_mean_of_two_layers(models: dict[str, keras.
 
 @pytest.mark.parametrize(
     ("choice", "text"),
-    [({"layer": "stage0_conv0_relu"}, "fused, which looks at two of its own"),
-     ({"method": "gradcam2"}, "expected one of fused, layercam, gradcam, gradcam\\+\\+, scorecam"),
-     ({"layer": "stack9_out", "method": "gradcam"}, "expected one of .*stage0_conv0_relu.*at least 8 x 8 cells"),
-     ({"layer": "logits", "method": "gradcam"}, "layer 'logits'")],
-)  # fmt: skip
+    [
+        ({"layer": "stage0_conv0_relu"}, "fused, which looks at two of its own"),
+        ({"method": "gradcam2"}, "expected one of fused, layercam, gradcam, gradcam\\+\\+, scorecam"),
+        ({"layer": "stack9_out", "method": "gradcam"}, "expected one of .*stage0_conv0_relu.*at least 8 x 8 cells"),
+        ({"layer": "logits", "method": "gradcam"}, "layer 'logits'"),
+    ],
+)
 def test_an_unknown_method_or_layer_is_refused_with_those_there_are(
     choice: dict[str, str], text: str, models: dict[str, keras.Model]
 ) -> None:

@@ -66,9 +66,15 @@ def test_three_oclock_is_right_and_the_top_row_is_twelve() -> None:
 
 @pytest.mark.parametrize(
     ("angle", "words"),
-    [(45, "rising to the right at 45 degrees"), (135, "falling to the right at 45 degrees"), (0, "horizontal"),
-     (90, "vertical"), (20, "rising to the right at 20 degrees"), (160, "falling to the right at 20 degrees")],
-)  # fmt: skip
+    [
+        (45, "rising to the right at 45 degrees"),
+        (135, "falling to the right at 45 degrees"),
+        (0, "horizontal"),
+        (90, "vertical"),
+        (20, "rising to the right at 20 degrees"),
+        (160, "falling to the right at 20 degrees"),
+    ],
+)
 @pytest.mark.parametrize(("rows", "cols"), [(61, 61), (40, 100)])
 def test_a_line_has_its_angle_and_length_on_the_round_wafer_whatever_the_shape_of_dies(
     angle: int, words: str, rows: int, cols: int

@@ -66,7 +66,7 @@ def test_every_number_type_and_order_of_an_npy_gives_the_same_map(
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "a npy header of 4294967307 bytes"),
         (b"\x93NUMPY", "no npy header"),
     ],
-)  # fmt: skip
+)
 def test_an_npy_that_is_no_map_is_refused_by_what_is_wrong(data: bytes, says: str) -> None:
     with pytest.raises(InputError, match=says) as error:
         npy_grid(data, "lot7/W03.npy")
@@ -108,13 +108,17 @@ def test_every_plain_text_form_gives_the_same_map(
 @pytest.mark.parametrize(
     "form",
     [
-        lambda data: data.replace(b",", b", "), lambda data: data.replace(b"\n", b",\n"),
-        lambda data: data.replace(b",", b"  "), lambda data: data.replace(b"2", b"2.0"),
-        lambda data: data.replace(b"1", b"01"), lambda data: data.replace(b"\n", b"\r"),
-        lambda data: b"\n\n" + data + b" \n\n", lambda data: data.replace(b",", b" \t "),
+        lambda data: data.replace(b",", b", "),
+        lambda data: data.replace(b"\n", b",\n"),
+        lambda data: data.replace(b",", b"  "),
+        lambda data: data.replace(b"2", b"2.0"),
+        lambda data: data.replace(b"1", b"01"),
+        lambda data: data.replace(b"\n", b"\r"),
+        lambda data: b"\n\n" + data + b" \n\n",
+        lambda data: data.replace(b",", b" \t "),
     ],
     ids=["blank after", "mark at the end", "two blanks", "decimals", "leading zero", "old Mac", "blank lines", "tabs"],
-)  # fmt: skip
+)
 def test_other_text_forms_give_the_same_map(form: Any) -> None:
     np.testing.assert_array_equal(text_grid(form(text(GRID)), "map"), GRID)
 
@@ -161,7 +165,7 @@ def test_a_changed_cell_is_never_read_as_another_map(grid: NDArray[np.uint8], at
         (b"\n", "0 rows x 0"),
         (b"1 " * MAX_BYTES, f"over {MAX_BYTES} bytes"),
     ],
-)  # fmt: skip
+)
 def test_a_text_that_is_no_map_is_refused_by_what_is_wrong(data: bytes, says: str) -> None:
     with pytest.raises(InputError, match=says) as error:
         text_grid(data, "lot7/W03.csv")

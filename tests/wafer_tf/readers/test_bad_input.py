@@ -26,9 +26,12 @@ MAPS = [np.array([[0, 1, 0], [1, 2, 1], [0, 1, 0]], np.uint8), np.array([[1, 1, 
 def npz(path: Path, entry: Callable[[str, bytes], tuple[str, bytes]]) -> Path:
     """Write an npz of two maps, each entry as `entry(name, content)` gives it."""
     columns: dict[str, Any] = {
-        "flat": np.concatenate([grid.ravel() for grid in MAPS]), "offsets": [0, 9, 21], "shapes": [[3, 3], [3, 4]],
-        "lot": ["a", "b"], "wafer_index": [1, 2],
-    }  # fmt: skip
+        "flat": np.concatenate([grid.ravel() for grid in MAPS]),
+        "offsets": [0, 9, 21],
+        "shapes": [[3, 3], [3, 4]],
+        "lot": ["a", "b"],
+        "wafer_index": [1, 2],
+    }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in columns.items():
             stream = io.BytesIO()
@@ -170,10 +173,14 @@ def _cells(*cells: bytes) -> bytes:
 
 def _table(columns: dict[str, bytes]) -> bytes:
     blocks = b"".join(
-        _name("pandas._libs.internals", "_unpickle_block") + b"(" + cells
-        + _name("builtins", "slice") + struct.pack("<2sHcH", b"(M", k, b"M", k + 1) + b"K\x01tRK\x02tR"
+        _name("pandas._libs.internals", "_unpickle_block")
+        + b"("
+        + cells
+        + _name("builtins", "slice")
+        + struct.pack("<2sHcH", b"(M", k, b"M", k + 1)
+        + b"K\x01tRK\x02tR"
         for k, cells in enumerate(columns.values())
-    )  # fmt: skip
+    )
     home = "pandas.core.indexes.base"
     names = _array((len(columns),), "O8", b"](" + b"".join(_text(name) for name in columns) + b"e")
     index = _name(home, "_new_Index") + _name(home, "Index") + b"}" + _text("data") + names + b"s\x86R"

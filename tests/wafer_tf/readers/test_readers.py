@@ -112,9 +112,14 @@ def test_parquet_has_the_documented_columns_for_other_engines(tmp_path: Path) ->
     assert table.column_names == ["dies", "rows", "cols", "lot", "wafer_index", "label", "split"]
     first = table.to_pylist()[0]
     assert first == {
-        "dies": bytes([0, 1, 0, 1, 2, 1, 0, 1, 0]), "rows": 3, "cols": 3, "lot": "lot1", "wafer_index": 1,
-        "label": "Center", "split": "Training",
-    }  # fmt: skip
+        "dies": bytes([0, 1, 0, 1, 2, 1, 0, 1, 0]),
+        "rows": 3,
+        "cols": 3,
+        "lot": "lot1",
+        "wafer_index": 1,
+        "label": "Center",
+        "split": "Training",
+    }
     assert table["label"].to_pylist()[5] is None
     assert json.loads(table.schema.metadata[b"classes"]) == list(CLASSES)
 
@@ -307,8 +312,12 @@ def test_bad_input_ends_in_one_line_and_code_4_and_leaves_nothing(
 def command(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "wafer_tf.readers", *arguments],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
 
 
 def noisy(path: Path, n: int) -> Path:

@@ -97,13 +97,26 @@ def test_files_of_a_run_are_written_and_the_json_gives_the_scores_back(ordinary,
     label, found, prob = ordinary
     wafers = WaferSet.from_maps([np.ones((9, 9), np.uint8)] * len(label), label=label)
     paths = write_report(
-        tmp_path, facts=FACTS, scores=found, controls=CONTROLS, wafers=wafers, label=label, prob=prob,
+        tmp_path,
+        facts=FACTS,
+        scores=found,
+        controls=CONTROLS,
+        wafers=wafers,
+        label=label,
+        prob=prob,
         history=[{"epoch": 1, "loss": 1.0, "val_macro_f1": 0.5}],
-    )  # fmt: skip
+    )
     assert {path.relative_to(tmp_path).as_posix() for path in paths} == {
-        "report.txt", "report.json", "model_card.md", "figures/per_class.png", "figures/confusion.png",
-        "figures/roc_and_precision_recall.png", "figures/reliability.png", "figures/errors.png", "figures/training.png",
-    }  # fmt: skip
+        "report.txt",
+        "report.json",
+        "model_card.md",
+        "figures/per_class.png",
+        "figures/confusion.png",
+        "figures/roc_and_precision_recall.png",
+        "figures/reliability.png",
+        "figures/errors.png",
+        "figures/training.png",
+    }
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(paths)
     record = json.loads((tmp_path / "report.json").read_text())
     assert Scores.from_json(record["scores"]).to_json() == found.to_json()

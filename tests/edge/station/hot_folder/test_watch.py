@@ -469,8 +469,14 @@ def test_the_station_gives_a_hot_folder_the_records_that_classify_gives(
         np.save(inbox / f"w{number}.npy", maps.map(number))
     (inbox / "text.csv").write_text("0,1,0\n1,2,1\n0,1,0\n")
     (inbox / "torn.npy").write_bytes((inbox / "w0.npy").read_bytes()[:-9])
-    np.savez(inbox / "set.npz", flat=maps.flat, offsets=maps.offsets, shapes=maps.shapes, lot=["a"] * len(maps),
-             wafer_index=np.arange(len(maps)))  # fmt: skip
+    np.savez(
+        inbox / "set.npz",
+        flat=maps.flat,
+        offsets=maps.offsets,
+        shapes=maps.shapes,
+        lot=["a"] * len(maps),
+        wafer_index=np.arange(len(maps)),
+    )
     files = sorted(names(inbox) - {"set.npz"})
     assert main(["classify", *(str(inbox / name) for name in files), "--bundle", str(bundle_path)]) == 0
     expected = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
@@ -498,9 +504,14 @@ def test_the_station_gives_a_hot_folder_the_records_that_classify_gives(
     ],
 )
 def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(
-    out_name: str, flags: dict[str, float], code: int, says: str, inbox: Path, tmp_path: Path,
+    out_name: str,
+    flags: dict[str, float],
+    code: int,
+    says: str,
+    inbox: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "file").write_bytes(b"")
     (inbox / "w").write_bytes(b"1")
     assert once(inbox, tmp_path / out_name, **flags) == code

@@ -191,5 +191,11 @@ def test_an_audit_finds_what_is_wrong(inbox: Path, out: Path) -> None:
     records = (out / "records.jsonl").read_text().splitlines(keepends=True)
     (out / "records.jsonl").write_text(records[0] + records[1] * 2 + records[2] + "{}\n" + records[3][:-9])
     assert audit(inbox, out, sent) == {
-        "on_record": 3, "waiting": 0, "unmoved": 1, "lost": 2, "duplicated": 2, "invalid": 1, "torn": 1,
-    }  # fmt: skip
+        "on_record": 3,
+        "waiting": 0,
+        "unmoved": 1,
+        "lost": 2,
+        "duplicated": 2,
+        "invalid": 1,
+        "torn": 1,
+    }
