@@ -1,6 +1,5 @@
 """The page from top to bottom: load the models once, show the view that is chosen, say readably what fails."""
 
-import gc
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -10,6 +9,7 @@ import streamlit as st
 
 from app import parts
 from app.options import Options, choose, parser
+from app.quicken import quicken
 from wafer_tf.errors import WaferError
 
 if TYPE_CHECKING:
@@ -46,20 +46,8 @@ def _load(options: Options) -> tuple["Engine", "Reference"]:
     engine = Engine(options.run, options.bundle)
     engine.prepare([wafer.grid for wafer in samples.every()])
     reference = load_reference(engine, options.reference)
-    _quicken()
+    quicken()
     return engine, reference
-
-
-def _quicken() -> None:
-    """Keep Streamlit from two things it does at every click, each of which costs a loaded TensorFlow 300 ms.
-
-    It clears the Keras session, at which TensorFlow forgets how it optimized every compiled graph; and it collects
-    garbage among all objects, of which those loaded by now stay anyway.
-    """
-    import keras
-
-    keras.backend.clear_session = lambda: None
-    gc.freeze()
 
 
 def _show(engine: "Engine", reference: "Reference") -> None:

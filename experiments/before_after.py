@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments import commit
-from experiments.compare import command, row, table
+from experiments.side_by_side import command, row, table
 from wafer_tf.command import CommandParser
 
 ROOT = Path(__file__).parents[1]

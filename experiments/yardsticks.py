@@ -1,9 +1,9 @@
 """The released models beside others on the same split: scores, size, speed and training time, in one table.
 
-    python -m experiments.comparison --data MAPS --runs FOLDER [--jobs 2]
+    python -m experiments.yardsticks --data MAPS --runs FOLDER [--jobs 2]
 
 Trains what is missing under FOLDER, one core each, and quantizes it without a gate; models/wafer and models/nano are
-taken as they are. Writes comparison.json. The test part is read for this table alone.
+taken as they are. Writes yardsticks.json. The test part is read for this table alone.
 """
 
 import json
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from experiments import commit
 from experiments.before_after import CNN, ROOT, fit
-from experiments.compare import command
 from experiments.forest import forest_logits
+from experiments.side_by_side import command
 from training.release import SPLIT
 from wafer_tf.command import CommandParser
 
@@ -62,7 +62,7 @@ def quantized(run: Path) -> bytes:
 
 
 def main() -> None:
-    p = CommandParser("python -m experiments.comparison", __doc__)
+    p = CommandParser("python -m experiments.yardsticks", __doc__)
     p.add_argument("--data", required=True)
     p.add_argument("--runs", type=Path, required=True, help="where the run folders go")
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")

@@ -1,6 +1,6 @@
 """Put finished runs side by side: macro-F1 on validation and test with intervals, F1 and recall per class.
 
-    python -m experiments.compare runs/resnet18-seed0 runs/baseline-seed0 [--commit HASH] [--out FILE]
+    python -m experiments.side_by_side runs/resnet18-seed0 runs/baseline-seed0 [--commit HASH] [--out FILE]
 
 Prints a Markdown table, a row a run, and keeps the figures as JSON. The maps must be where the runs read them.
 """
@@ -67,7 +67,7 @@ def table(rows: list[dict[str, Any]], figure: str, name: str = "run") -> str:
 
 
 def main() -> None:
-    p = CommandParser("python -m experiments.compare", __doc__)
+    p = CommandParser("python -m experiments.side_by_side", __doc__)
     p.add_argument("runs", nargs="+", type=Path)
     p.add_argument("--commit", default="", help="of wafer_tf that trained them, to be kept with the figures")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
