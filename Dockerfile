@@ -9,21 +9,24 @@ ARG RUNTIME=python:3.11-slim
 FROM ${BASE} AS build
 ARG TENSORFLOW=tensorflow==2.21.0
 ARG PIP_CERT
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY requirements.txt constraints.txt ./
 # What nothing here uses at run time: C++ headers, clang, text operators (keras-hub asks for them, its ResNet does not),
-# and the libraries' own tests; 0.8 GB of 4.
-RUN python3 -m pip install --break-system-packages --target /opt/wafer_tf \
+# and the libraries' own tests; 0.85 GB of 3.5. The folder's name matters: in one of another name Streamlit takes itself
+# for a copy under development, and the page does not start.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m pip install --break-system-packages --target /opt/site-packages \
         -r requirements.txt "$TENSORFLOW" -c constraints.txt \
-    && cd /opt/wafer_tf && rm -r tensorflow/include tensorflow_text clang \
+    && cd /opt/site-packages && rm -r tensorflow/include tensorflow_text clang \
     && find . -type d -name tests -prune -exec rm -r {} +
 COPY . .
-RUN python3 -m pip install --break-system-packages --target /opt/wafer_tf --no-deps .
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m pip install --break-system-packages --target /opt/site-packages --no-deps .
 
 FROM ${RUNTIME}
-COPY --from=build /opt/wafer_tf /opt/wafer_tf
-ENV PYTHONPATH=/opt/wafer_tf \
+COPY --from=build /opt/site-packages /opt/site-packages
+ENV PYTHONPATH=/opt/site-packages \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/work

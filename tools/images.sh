@@ -4,7 +4,8 @@
 # Needs buildah and, to make the base images, mmdebstrap (apt-get install buildah mmdebstrap). Debian's Python 3.11 takes
 # the place of python:3.11-slim: one image to build in, a smaller one to run. Where a registry is reachable:
 #   BASE=docker.io/library/python:3.11-slim RUNTIME=docker.io/library/python:3.11-slim tools/images.sh
-# Certificates of this machine are used while building, so that a package mirror behind a company's own is believed.
+# While building, pip takes this machine's certificates and settings (PIP_CONFIG_FILE, or /etc/pip.conf), so that a
+# company's own package mirror is found and believed; the images hold neither. MIRROR is Debian's, if not the usual one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot} STORAGE_DRIVER=${STORAGE_DRIVER:-vfs}
@@ -18,7 +19,7 @@ base_image() { # NAME PACKAGES
     archive=$(mktemp -u).tar
     mmdebstrap --quiet --variant=minbase --include="$2" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$archive"
+        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$archive" ${MIRROR:+"$MIRROR"}
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$archive" / >/dev/null
     buildah commit --quiet --rm "$container" "$1" >/dev/null
@@ -28,10 +29,14 @@ base_image() { # NAME PACKAGES
 case $BASE in localhost/*) base_image "$BASE" python3,python3.11,python3.11-venv,python3-pip,ca-certificates ;; esac
 case $RUNTIME in localhost/*) base_image "$RUNTIME" python3,python3.11,ca-certificates ;; esac
 certificates=/etc/ssl/certs/ca-certificates.crt
+settings=${PIP_CONFIG_FILE:-/etc/pip.conf}
+secret=()
+[ ! -f "$settings" ] || secret=(--secret "id=pip,src=$settings")
 for file in ${IMAGES:-Dockerfile.station Dockerfile}; do
     name=wafer_tf; [ "$file" = Dockerfile ] || name=wafer_station
     buildah build --format docker --build-arg BASE="$BASE" --build-arg RUNTIME="$RUNTIME" \
         ${TENSORFLOW:+--build-arg TENSORFLOW="$TENSORFLOW"} \
-        --volume "$certificates:$certificates:ro" --build-arg PIP_CERT="$certificates" --file "$file" --tag "$name" .
+        "${secret[@]}" --volume "$certificates:$certificates:ro" --build-arg PIP_CERT="$certificates" \
+        --file "$file" --tag "$name" .
 done
 buildah images
