@@ -154,3 +154,49 @@ def test_arrays_that_do_not_fit_are_refused(n: int, columns: int, groups: int) -
 def test_limits_beyond_their_range_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="expected 0 to 100"):
         Limits(**limits)
+
+
+def test_drift_and_shift_are_means_over_the_maps_of_what_moved_most() -> None:
+    rng = np.random.default_rng(3)
+    before, after = rng.dirichlet(np.ones(9), N), rng.dirichlet(np.ones(9), N)
+    found = compare(LABEL, before, after, group=GROUP, draws=50, seed=7)
+    assert found.drift.value == pytest.approx(np.abs(after - before).max(axis=1).mean())
+    assert found.largest_drift == np.abs(after - before).max()
+    assert found.confidence_shift.value == pytest.approx((after.max(axis=1) - before.max(axis=1)).mean())
+    assert found.drift.low < found.drift.value < found.drift.high
+    assert (found.wafers, found.groups, found.draws, found.seed) == (N, N // 3, 50, 7)
+
+
+def test_an_interval_is_that_of_draws_of_whole_groups() -> None:
+    """Of two groups, one all lost and one all kept, a draw keeps none, a half or all."""
+    label = np.zeros(20, int)
+    after = _prob(np.where(np.arange(20) < 10, 0, NONE))
+    found = compare(label, _prob(label), after, group=np.arange(20) // 10, draws=400)
+    assert (found.agreement.low, found.agreement.value, found.agreement.high) == (0, 0.5, 1)
+    apart = compare(label, _prob(label), after, group=np.arange(20), draws=400)
+    assert 0.2 < apart.agreement.low < 0.5 < apart.agreement.high < 0.8
+
+
+@pytest.mark.parametrize(("lost", "passes"), [(2, True), (3, False)])
+def test_a_drop_of_just_the_limit_passes(lost: int, passes: bool) -> None:
+    other = LABEL.copy()
+    other[:lost] = NONE
+    found = compare(LABEL, _prob(LABEL), _prob(other), group=np.zeros(N, int))
+    checks = {check.where: check for check in found.checks(Limits()) if check.name == "max_recall_drop"}
+    assert checks["Center"].passed is passes
+    assert checks["Center"].value == pytest.approx(lost)
+    assert checks["Center"].limit == 2.0
+    assert checks["Donut"].passed
+    exact = Limits(max_macro_f1_drop=100 * found.macro_f1_drop.value, min_agreement=100 * found.agreement.value)
+    assert not {name for name, _ in _failed(found, exact)} & {"min_agreement", "max_macro_f1_drop"}
+
+
+def test_the_limits_are_these_unless_a_user_says_otherwise() -> None:
+    assert Limits() == Limits(min_agreement=99.5, max_macro_f1_drop=0.5, max_recall_drop=2.0)
+    assert Limits(0, 100, 0).max_macro_f1_drop == 100
+    found = compare(LABEL, _prob(LABEL), _prob(LABEL), group=GROUP)
+    assert found.draws == 1000
+    assert [(check.name, check.limit, check.value) for check in found.checks(Limits())[:2]] == [
+        ("min_agreement", 99.5, 100.0),
+        ("max_macro_f1_drop", 0.5, 0.0),
+    ]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.station.inputs import MAX_BYTES, MAX_ENTRIES, find_maps, grid_sha256
+from edge.station.inputs import MAX_BYTES, MAX_ENTRIES, find_maps, grid_sha256, wafer_name
 from edge.station.stream import split
 from tests.station import npy, npz, synthetic, text, wafer_set
 from tests.wafer_tf.formats.test_grids import MAPS
@@ -249,3 +249,104 @@ def test_synthetic_maps_survive_every_form() -> None:
     for grid in synthetic(1):
         for data in (npy(grid), text(grid), text(grid, " "), npz(a=grid), npy(grid.astype(float), order="F")):
             assert found(data) == [("file", grid.tolist())]
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_noise_before_arrays_costs_only_itself_though_it_begins_like_one(step: int) -> None:
+    whole = [npy(grid) for grid in GRIDS] * 2
+    for noise in (b"\x93", b"\x93NUM", b"\x93NUMPX" + b"x" * 500, b"\x93" * 30):
+        assert pieces(noise + b"".join(whole), step) == [noise, *whole]
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20])
+def test_arrays_parted_by_noise_are_all_found(step: int) -> None:
+    a, b = (npy(grid) for grid in GRIDS)
+    assert pieces(a + b"noise" + b + b"\x93\x93" + a + b"\n", step) == [a, b"noise", b, b"\x93\x93", a, b"\n"]
+    assert pieces(text(GRIDS[0]) + a + b, step) == [text(GRIDS[0]), a, b]
+    assert pieces(b"\n \n" + a, step) == [a]
+
+
+def test_a_text_without_end_is_given_as_little_more_than_the_largest_map() -> None:
+    line = b"0," * 149 + b"0\n"
+    (piece,) = pieces(line * (4 * MAX_GRID_BYTES // len(line)))
+    assert MAX_GRID_BYTES < len(piece) <= MAX_GRID_BYTES + len(line)
+    first, second = pieces(line * (2 * MAX_GRID_BYTES // len(line)) + b"\n" + text(GRIDS[0]))
+    assert len(first) > MAX_GRID_BYTES
+    assert second == text(GRIDS[0]), "the count begins anew"
+
+
+def test_noise_without_end_is_given_as_the_largest_map_at_most() -> None:
+    first, second = pieces(b"\x93" + b"x" * 3 * MAX_GRID_BYTES + npy(GRIDS[0]), 1 << 16)
+    assert (len(first), second) == (MAX_GRID_BYTES, npy(GRIDS[0]))
+
+
+@pytest.mark.parametrize(
+    ("lot", "wafer", "name"),
+    [
+        ("L7", 3.0, "L7/3"),
+        ("L7", 0.0, "file:1"),
+        ("L7", -1.0, "file:1"),
+        ("L7", float("nan"), "file:1"),
+        ("L7", float("inf"), "file:1"),
+        ("", 3.0, "file:1"),
+        ("L7", 1.0, "L7/1"),
+        ("L7", 0.5, "L7/0"),
+    ],
+)
+def test_a_map_of_a_set_is_called_by_its_lot_and_wafer_where_both_are_known(lot: str, wafer: float, name: str) -> None:
+    assert wafer_name(lot, wafer, "file:1") == name
+
+
+def test_a_set_of_10000_maps_is_read_and_archives_of_as_many_entries_as_may_be() -> None:
+    n = 10_000
+    data = wafer_set([np.ones((3, 3), np.uint8)] * n)
+    items = list(find_maps(data, "file"))
+    assert len(items) == n
+    assert (items[-1].name, items[-1].sha256) == ("L7/10000", grid_sha256(np.ones((3, 3), np.uint8)))
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("a.npy", npy(GRIDS[0]))
+        for number in range(MAX_ENTRIES - 1):
+            archive.writestr(f"{number}.txt", b"")
+    assert found(held.getvalue()) == [("file", GRIDS[0].tolist())]
+
+
+def test_an_npz_of_several_arrays_is_called_by_the_first_few_in_order() -> None:
+    ((_, reason),) = found(npz(**{f"array{k}": GRIDS[0] for k in range(9, -1, -1)}))
+    assert "an npz of array0, array1, array2, array3, array4, array5, array6, array7; expected one array" in reason
+
+
+def test_a_wafer_set_may_hold_more_columns_than_are_needed() -> None:
+    data = wafer_set(GRIDS, label=np.array([1, 2]), other=np.array(["a", "b"]))
+    assert found(data) == [("L7/1", GRIDS[0].tolist()), ("L7/2", GRIDS[1].tolist())]
+
+
+@pytest.mark.parametrize(("side", "reads"), [(2, False), (3, True), (300, True), (301, False)])
+def test_maps_of_3_to_300_a_side_are_read(side: int, reads: bool) -> None:
+    for shape in ((side, 5), (5, side)):
+        grid = np.ones(shape, np.uint8)
+        for data in (wafer_set([grid]), npy(grid), npz(a=grid)):
+            ((_, result),) = found(data)
+            assert isinstance(result, list) is reads
+
+
+def test_an_archive_packed_in_every_common_way_is_read() -> None:
+    for packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, "w", packing) as archive:
+            archive.writestr("a.npy", npy(GRIDS[0]))
+        assert found(held.getvalue()) == [("file", GRIDS[0].tolist())]
+
+
+def test_a_bad_array_of_an_npz_is_told_by_the_name_of_the_file() -> None:
+    for grid in (SEVEN, GRIDS[0].astype("S7"), np.ones((400, 400))):
+        ((_, reason),) = found(npz(a=grid), "lot7.npz")
+        assert "lot7.npz" in reason
+
+
+def test_an_array_that_ends_like_the_start_of_another_is_cut_where_its_header_says() -> None:
+    good = npy(GRIDS[0])
+    broken = good[:-1] + b"\x93"
+    for step in (1, 1 << 20):
+        assert pieces(broken + good, step) == [broken, good]
+        assert pieces(broken, step) == [broken]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wafer_tf.splitting.near_copies import MAX_DISTANCE, NearCopies, bare_copies, find_near_copies
+from wafer_tf.splitting.near_copies import MAX_DISTANCE, NearCopies, bare_copies, canonical, find_near_copies
 from wafer_tf.waferset import WaferSet
 
 TURNS = [lambda a, k=k, t=t: np.rot90(a.T if t else a, k) for k in range(4) for t in (False, True)]
@@ -163,3 +163,38 @@ def test_maps_are_near_copies_up_to_a_fifth_of_their_failing_dies(moved: int, fo
     a[places[:40]] = b[places[moved : 40 + moved]] = 2
     assert _brute_distance(a.reshape(40, 40), b.reshape(40, 40)) == pytest.approx(moved / 40, abs=0.01)
     assert bool(len(_find([a.reshape(40, 40), b.reshape(40, 40)]))) is found
+
+
+def test_maps_of_other_sides_are_not_the_same_though_their_bytes_are() -> None:
+    assert canonical(np.ones((3, 8), np.uint8)) != canonical(np.ones((4, 6), np.uint8))
+    grid = _round_map(7, 9, 0.3, seed=0)
+    assert len({canonical(turn(grid)) for turn in TURNS}) == 1
+    assert canonical(_flip_dies(grid, 1)) != canonical(grid)
+    wafers = _set([np.ones((3, 8), np.uint8), np.ones((4, 6), np.uint8), np.ones((8, 3), np.uint8)])
+    assert [same.tolist() for same in bare_copies(wafers, np.arange(3))] == [[0, 2]]
+
+
+def test_eight_failing_and_eight_passing_dies_are_enough_to_be_compared() -> None:
+    def grid(fails: int) -> NDArray[np.uint8]:
+        return np.where(np.random.default_rng(0).permutation(40).reshape(5, 8) < fails, 2, 1).astype(np.uint8)
+
+    for fails, compared in ((7, False), (8, True), (32, True), (33, False)):
+        found = _find([grid(fails), grid(fails)])
+        assert _pairs(found) == ([(0, 1)] if compared else [])
+        assert found.bare.tolist() == ([] if compared else [0, 1])
+
+
+def test_a_map_alone_in_its_shape_is_not_among_the_bare_ones() -> None:
+    blank = np.ones((9, 9), np.uint8)
+    found = _find([blank, np.ones((9, 10), np.uint8), np.ones((10, 9), np.uint8)])
+    assert found.bare.tolist() == [1, 2]
+
+
+def test_a_bar_counts_every_map_where_one_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    maps = [_round_map(9, 9, 0.3, seed) for seed in range(5)] + [_round_map(9, 12, 0.3, 0), np.ones((9, 9), np.uint8)]
+    _find(maps)
+    assert capsys.readouterr().err == ""
+    find_near_copies(_set(maps), np.arange(7), progress=True)
+    err = capsys.readouterr().err
+    assert "near-copies" in err
+    assert "7/7" in err

@@ -1,5 +1,7 @@
 """Splits: what stays together, how near each class comes to its share, and the file a split is kept in."""
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from tests import SHARED
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.splitting.near_copies import find_near_copies
-from wafer_tf.splitting.splits import METHODS, Split, check_disjoint, make_split
+from wafer_tf.splitting.splits import METHODS, Split, check_disjoint, content_hash, make_split
 from wafer_tf.waferset import WaferSet
 
 DEV = SHARED / "data/wm811k/wm811k_dev.npz"
@@ -338,3 +340,96 @@ def test_two_labelled_wafers_can_be_split() -> None:
     split = make_split(WaferSet.from_maps([_map(0), _map(1)], label=[0, 1]))
     assert split.train.tolist() == [0, 1]
     assert len(split.stats["warnings"]) == 3
+
+
+def test_lots_that_are_not_known_are_no_lot_on_both_official_sides() -> None:
+    maps = [_map(k) for k in range(8)]
+    wafers = WaferSet.from_maps(
+        maps, label=[0, 1] * 4, lot=["", "", "a", "b"] * 2, official_split=["Training"] * 2 + ["Test"] * 2 + [""] * 4
+    )
+    split = make_split(wafers, method="official")
+    assert split.test.tolist() == [2, 3]
+    assert split.part[4:].tolist() == [-1] * 4
+    both = WaferSet.from_maps(maps, label=[0, 1] * 4, lot=[""] * 8, official_split=["Training"] * 4 + ["Test"] * 4)
+    assert make_split(both, method="official").test.tolist() == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("side", ["Training", "Test"])
+def test_an_official_split_of_one_side_is_refused(side: str) -> None:
+    wafers = WaferSet.from_maps([_map(k) for k in range(4)], label=[0, 1] * 2, official_split=[side] * 4)
+    with pytest.raises(InputError, match="the official split needs both"):
+        make_split(wafers, method="official")
+
+
+def test_a_split_has_the_same_bytes_in_whatever_order_its_findings_were_made(wafers: WaferSet, tmp_path: Path) -> None:
+    split = make_split(wafers)
+    other = dataclasses.replace(split, stats=dict(reversed(split.stats.items())))
+    split.save(tmp_path / "a.npz")
+    other.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_split_of_other_classes_is_refused(wafers: WaferSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = make_split(wafers)
+    monkeypatch.setattr("wafer_tf.splitting.splits.CLASSES", CLASSES[::-1])
+    split.save(tmp_path / "a.npz")
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match=r"made for the classes none, Scratch, .* expected Center, Donut"):
+        Split.load(tmp_path / "a.npz", wafers)
+
+
+def test_what_a_split_found_is_counted_to_the_wafer() -> None:
+    """Ten pairs of copies of other lots, a class of one wafer, a lot of 30 and two equal blank maps of one lot."""
+    maps = [_map(k) for k in range(98)]
+    for k in range(10):
+        maps[40 + k] = np.ascontiguousarray(maps[k][::-1])
+    maps += [np.ones((16, 18), np.uint8)] * 2
+    lot = [f"lot{k}" for k in range(40)] + [f"copy{k}" for k in range(10)] + ["big"] * 30 + ["x", "y"] * 9 + ["z"] * 2
+    label = np.arange(100) % 3
+    label[99] = 5
+    stats = make_split(WaferSet.from_maps(maps, label=label, lot=lot), seed=1).stats
+    assert stats["wafers"] == 100
+    assert stats["lots"] == 40 + 10 + 1 + 2 + 1
+    assert stats["n_groups"] == stats["lots"] - 10
+    assert stats["largest_group"] == 30
+    assert stats["max_distance"] == 0.2
+    assert stats["near_copy_pairs"] == stats["near_copy_pairs_across_lots"] == 10
+    assert stats["near_copy_pairs_across_parts"] == stats["bare_copies_left_apart"] == stats["leaked"]["this"] == 0
+    counts = stats["class_counts"]
+    assert list(counts) == ["train", "validation", "test"]
+    assert list(counts["train"]) == list(CLASSES)
+    assert [sum(counts[part]["Near-full"] for part in counts)] == [1]
+    assert sum(sum(part.values()) for part in counts.values()) == 100
+    assert stats["warnings"] == [
+        "class Near-full: 1 wafer in 1 group, none in validation and test; its score there is undefined.",
+        "the largest group holds 30 of 100 wafers and stays on one side: its lots are joined by near-copies, or many "
+        "wafers share one lot.",
+    ]
+
+
+@pytest.mark.parametrize(("size", "warned"), [(10, False), (11, True)])
+def test_a_group_of_more_than_a_tenth_is_warned_of(size: int, warned: bool) -> None:
+    lot = ["big"] * size + [f"lot{k}" for k in range(100 - size)]
+    stats = make_split(WaferSet.from_maps([_map(k) for k in range(100)], label=np.arange(100) % 2, lot=lot)).stats
+    assert any("largest group" in warning for warning in stats["warnings"]) is warned
+
+
+def test_the_content_hash_is_the_same_in_every_version_of_the_program() -> None:
+    """Runs keep it, and refuse another set of wafers by it."""
+    grids = [np.array([[1, 2], [0, 1]], np.uint8), np.array([[2, 2, 1]], np.uint8)]
+    wafers = WaferSet.from_maps(grids, label=[3, -1], lot=["a", "lot b"])
+    told = b"2 wafers\n" + bytes([1, 2, 0, 1, 2, 2, 1]) + np.array([2, 2, 1, 3], "<i4").tobytes() + bytes([3, 255])
+    assert content_hash(wafers) == hashlib.sha256(told + b"a\0lot b").hexdigest()
+
+
+def test_a_split_that_is_no_division_of_its_wafers_is_refused(wafers: WaferSet) -> None:
+    split = make_split(wafers)
+    used = int(np.flatnonzero(split.part == 0)[0])
+    for name, value in (("part", 3), ("part", -2), ("group", -1)):
+        column = getattr(split, name).copy()
+        column[used] = value
+        with pytest.raises(ModelError, match="in a part other than 0, 1, 2 or without a group"):
+            check_disjoint(dataclasses.replace(split, **{name: column}))
+    with pytest.raises(ModelError, match="without a group"):
+        check_disjoint(dataclasses.replace(split, group=np.append(split.group, 0)))
+    check_disjoint(split)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.station.hot_folder.journal import Index, Journal
+from edge.station.hot_folder.journal import MAX_LINE, Index, Journal, sync_folder
 
 
 def _key(entry: dict[str, Any]) -> bytes:
@@ -175,3 +175,173 @@ def test_the_index_finds_every_key_and_none_that_only_seems_to_lie_across_two_en
     assert index.get(across) is None
     index.add(across, 2**40)
     assert index.get(across) == 2**40
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_journal_holds_one_file_open_and_none_when_it_is_closed(tmp_path: Path) -> None:
+    before = _open_files()
+    journal = _journal(tmp_path / "lines.jsonl", "one")
+    journal.open()
+    assert _open_files() == before + 1
+    journal.close()
+    journal.close()
+    assert _open_files() == before
+    for use in (lambda: journal.append([_entry("two")]), lambda: journal.get(_entry("one")[0])):
+        with pytest.raises(FileNotFoundError, match="is not open") as error:
+            use()
+        assert error.value.filename == str(tmp_path / "lines.jsonl")
+    journal.append([])
+    assert len(journal) == 1, "what is known is kept"
+    assert (tmp_path / "lines.jsonl").stat().st_mode & 0o600 == 0o600
+
+
+def test_a_folder_that_is_not_there_is_the_callers_fault_and_may_come(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "later" / "lines.jsonl", _key)
+    with pytest.raises(FileNotFoundError):
+        journal.open()
+    (tmp_path / "later").mkdir()
+    assert journal.open() is None
+    journal.append([_entry("one")])
+    journal.close()
+
+
+@pytest.mark.parametrize("call", ["fstat", "fsync"])
+def test_a_file_that_cannot_be_opened_now_stays_closed_and_may_be_later(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    _journal(path, "one").close()
+    journal = Journal(path, _key)
+    before = _open_files()
+
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, failing)
+        with pytest.raises(OSError, match="Input/output"):
+            journal.open()
+    assert _open_files() == before
+    with pytest.raises(FileNotFoundError, match="is not open"):
+        journal.append([_entry("two")])
+    journal.open()
+    assert _entry("one")[0] in journal
+    journal.close()
+
+
+def test_a_folder_that_cannot_be_synced_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(fd: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    before = _open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refusing)
+        sync_folder(tmp_path)
+    assert _open_files() == before
+    with pytest.raises(NotADirectoryError):
+        (tmp_path / "file").touch()
+        sync_folder(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False), (MAX_LINE, False)])
+def test_a_line_of_64_kib_is_the_longest(more: int, whole: bool, tmp_path: Path) -> None:
+    assert MAX_LINE == 65_536
+    path = tmp_path / "lines.jsonl"
+    empty = len(_entry("")[1])
+    long = "x" * (MAX_LINE - empty + more)
+    path.write_text(_entry("one")[1] + _entry(long)[1] + _entry("two")[1])
+    journal = Journal(path, _key)
+    assert (journal.open() is None) is whole
+    assert len(journal) == 2 + whole
+    assert (_entry(long)[0] in journal) is whole
+    assert journal.get(_entry("two")[0]) == {"id": "two"}
+    if whole:
+        assert journal.get(_entry(long)[0]) == {"id": long}
+    else:
+        pieces = (tmp_path / "lines.jsonl.damaged").read_text()
+        assert pieces.replace("\n", "") == _entry(long)[1].rstrip("\n"), "nothing of it is lost"
+    journal.close()
+
+
+def test_what_was_mended_is_told_with_how_much(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(_entry("one")[1] + "damaged\n" + _entry("two")[1] + "torn")
+    journal = Journal(path, _key)
+    assert journal.open() == f"{path}: 12 bytes that are no whole line were set aside in lines.jsonl.damaged"
+    assert _ids(path) == ["one", "two"]
+    assert (tmp_path / "lines.jsonl.damaged").read_text() == "damaged\ntorn\n"
+    journal.append([_entry("three")])
+    assert journal.get(_entry("three")[0]) == {"id": "three"}
+    with path.open("a") as file:
+        file.write("more")
+    journal.close()
+    assert Journal(path, _key).open() is not None
+    assert (tmp_path / "lines.jsonl.damaged").read_text() == "damaged\ntorn\nmore\n", "what was there is kept"
+
+
+def test_of_two_lines_of_one_key_the_first_counts(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    first, second = json.dumps({"id": "one", "n": 1}) + "\n", json.dumps({"id": "one", "n": 2}) + "\n"
+    path.write_text(first + second)
+    journal = Journal(path, _key)
+    assert journal.open() is None
+    assert (len(journal), journal.get(_entry("one")[0])) == (1, {"id": "one", "n": 1})
+    journal.close()
+
+
+def test_lines_of_another_program_are_not_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    with path.open("a") as other:
+        other.write(_entry("two")[1])
+    with pytest.raises(OSError, match="was changed by another program") as error:
+        journal.append([_entry("three")])
+    assert error.value.filename == str(path)
+    assert len(journal) == 0, "nothing is known until it is read again"
+    journal.open()
+    assert _ids(path) == ["one", "two"]
+    assert _entry("two")[0] in journal
+    journal.append([_entry("three")])
+    journal.close()
+    assert _ids(path) == ["one", "two", "three"]
+
+
+def test_what_is_known_is_not_read_again_when_nothing_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million records take seconds to read, and OUT may come and go."""
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    monkeypatch.setattr(Journal, "_load", lambda self: pytest.fail("it was read again"))
+    assert journal.open() is None
+    journal.append([_entry("two")])
+    journal.close()
+    assert journal.open() is None
+    assert journal.get(_entry("two")[0]) == {"id": "two"}
+    journal.close()
+
+
+def test_another_file_of_the_same_name_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    other = _journal(tmp_path / "other.jsonl", "two", "three")
+    other.close()
+    (tmp_path / "other.jsonl").rename(path)
+    with pytest.raises(FileNotFoundError, match="another file is in its place"):
+        journal.append([_entry("four")])
+    journal.open()
+    assert [_entry(id)[0] in journal for id in ("one", "two", "three")] == [False, True, True]
+    path.write_text("")
+    journal.open()
+    assert len(journal) == 0, "it is shorter than it was"
+    journal.close()
+
+
+def test_lines_written_by_pieces_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))
+    journal = _journal(tmp_path / "lines.jsonl", "one", "two")
+    assert _ids(tmp_path / "lines.jsonl") == ["one", "two"]
+    assert journal.get(_entry("two")[0]) == {"id": "two"}
+    journal.close()

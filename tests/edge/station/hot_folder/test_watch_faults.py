@@ -421,3 +421,26 @@ def test_torn_records_are_mended_at_the_start_and_their_wafers_judged(inbox: Pat
     assert "bytes that are no whole line were set aside in records.jsonl.damaged" in said()
     assert _ids(out) == ["w1", "w2"]
     assert judge(b"w2", "w2")[0] in lines(path)
+
+
+def test_an_in_that_goes_while_a_file_of_it_is_read_is_what_is_said(
+    inbox: Path, out: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _send(inbox, "w1", "w2")
+    real, kept = os.open, inbox.with_name("away")
+
+    def going(path: object, *args: int) -> int:
+        if str(path).endswith("in/w1"):
+            inbox.rename(kept)
+            raise OSError(5, "Input/output error", str(path))
+        return real(path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", going)
+        assert once(inbox, out) == 4
+    assert "file 'w1': " in said()
+    assert f"IN: {inbox}: No such file or directory; it is tried again until it works" in said()
+    assert "file 'w2'" not in said(), "one word is enough of a folder that is away"
+    kept.rename(inbox)
+    assert once(inbox, out) == 0
+    assert _ids(out) == ["w1", "w2"]

@@ -1,0 +1,137 @@
+"""The flags of the station's commands, and what they ask for."""
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge.station import classifier as classifier_module
+from edge.station.__main__ import parser
+from edge.station.flags import MAX_THREADS, add_arguments, load
+from wafer_tf import bundle as bundle_module
+from wafer_tf.released import DEFAULT, bundle_folder
+
+
+def _parse(*words: str) -> argparse.Namespace:
+    p = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(p)
+    return p.parse_args(words)
+
+
+def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a_half() -> None:
+    assert vars(_parse()) == {
+        "bundle": DEFAULT,
+        "threads": 1,
+        "review_below": 0.5,
+        "allow_slow": False,
+        "allow_ungated": False,
+    }
+    assert vars(_parse("--allow-slow", "--allow-ungated", "--bundle", "b")) == {
+        "bundle": "b",
+        "threads": 1,
+        "review_below": 0.5,
+        "allow_slow": True,
+        "allow_ungated": True,
+    }
+
+
+@pytest.mark.parametrize("number", [1, 2, MAX_THREADS])
+def test_1_to_64_threads_are_taken(number: int) -> None:
+    assert MAX_THREADS == 64
+    assert _parse("--threads", str(number)).threads == number
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "1.5", "", "two", "\u0663", "\u00b2"])
+def test_other_numbers_of_threads_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentError, match="expected a whole number of 1 to 64"):
+        _parse("--threads", text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0.0), ("1", 1.0), ("0.25", 0.25), ("1e-3", 0.001)])
+def test_a_probability_of_0_to_1_is_taken(text: str, value: float) -> None:
+    assert _parse("--review-below", text).review_below == value
+
+
+@pytest.mark.parametrize("text", ["-0.01", "1.01", "nan", "inf", "half", ""])
+def test_what_is_no_probability_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentError, match="expected a number from 0 to 1"):
+        _parse("--review-below", text)
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_the_classifier_is_the_one_the_flags_ask_for(
+    passed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    bundle = SimpleNamespace(passed=passed)
+
+    def load_bundle(path: Path, *, allow_ungated: bool) -> Any:
+        asked.append((path, allow_ungated))
+        return bundle
+
+    def classifier(given: Any, **options: Any) -> str:
+        asked.append((given, options))
+        return "classifier"
+
+    monkeypatch.setattr(bundle_module, "load_bundle", load_bundle)
+    monkeypatch.setattr(classifier_module, "Classifier", classifier)
+    args = _parse("--bundle", "nano", "--threads", "3", "--review-below", "0.7", "--allow-slow", "--allow-ungated")
+    assert load(args) == "classifier"
+    assert asked == [
+        (bundle_folder("nano"), True),
+        (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7}),
+    ]
+    told = capsys.readouterr()
+    assert told.out == "", "the records are printed there"
+    assert told.err == ("" if passed else "warning: bundle nano did not pass the accuracy gate\n")
+
+
+# === Each job's own ===
+
+
+def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
+    common = {"bundle": DEFAULT, "threads": 1, "review_below": 0.5, "allow_slow": False, "allow_ungated": False}
+    found = vars(parser().parse_args(["classify", "a", "-"]))
+    assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | common
+    assert parser().parse_args(["classify", "--strict", "a"]).strict is True
+    assert vars(parser().parse_args(["selftest"])) == {"job": "selftest"} | common
+    found = vars(parser().parse_args(["bench"]))
+    assert found == {"job": "bench", "maps": [], "count": 1000, "json": False} | common
+    found = vars(parser().parse_args(["bench", "a", "b", "--count", "7", "--json"]))
+    assert found == {"job": "bench", "maps": ["a", "b"], "count": 7, "json": True} | common
+    found = vars(parser("watch").parse_args(["watch", "in", "--out", "o"]))
+    assert (
+        found
+        == {
+            "job": "watch",
+            "inbox": Path("in"),
+            "out": Path("o"),
+            "poll": 1.0,
+            "settle": 2.0,
+            "metrics_file": None,
+            "once": False,
+        }
+        | common
+    )
+    words = ["watch", "in", "--out", "o", "--poll", "0.5", "--settle", "3", "--metrics-file", "m", "--once"]
+    found = vars(parser("watch").parse_args(words))
+    assert (found["poll"], found["settle"], found["metrics_file"], found["once"]) == (0.5, 3.0, Path("m"), True)
+
+
+@pytest.mark.parametrize(
+    "words", [["watch", "in"], ["watch", "--out", "o"], ["classify"], [], ["classify", "--stri", "a"]]
+)
+def test_what_is_missing_or_shortened_is_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parser("watch").parse_args(words)
+    assert stop.value.code == 2
+    assert "usage: station" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job", ["classify", "watch", "selftest", "bench"])
+def test_the_help_of_each_job_shows_an_example(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser(job).parse_args([job, "--help"])
+    assert f"  station {job} " in capsys.readouterr().out
