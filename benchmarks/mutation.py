@@ -35,8 +35,20 @@ from wafer_tf.whole_files import write_whole
 
 MUTANTS = Path("mutants")
 FIRST = "wafer_tf.decision.x_verdict__mutmut_1"
-STATUS = {0: "survived", 1: "killed", 3: "killed", 33: "no_tests", 5: "no_tests", 36: "timeouts", 24: "timeouts",
-          -24: "timeouts", 152: "timeouts", -9: "timeouts", 255: "timeouts", -11: "killed"}  # fmt: skip
+STATUS = {
+    0: "survived",
+    1: "killed",
+    3: "killed",
+    33: "no_tests",
+    5: "no_tests",
+    36: "timeouts",
+    24: "timeouts",
+    -24: "timeouts",
+    152: "timeouts",
+    -9: "timeouts",
+    255: "timeouts",
+    -11: "killed",
+}
 """What mutmut's exit codes mean. A mutant that hangs or crashes is noticed, as one that fails a test is."""
 SAYING = {"say", "_say", "print", "ArgumentTypeError"}
 """Calls that tell people what they are given."""

@@ -16,9 +16,14 @@ import pytest
 from hypothesis import settings
 
 SLOW_IMPORTS = (
-    "ai_edge_litert.interpreter", "scipy.optimize", "scipy.sparse.csgraph", "scipy.special", "scipy.stats",
-    "sklearn.metrics", "tqdm",
-)  # fmt: skip
+    "ai_edge_litert.interpreter",
+    "scipy.optimize",
+    "scipy.sparse.csgraph",
+    "scipy.special",
+    "scipy.stats",
+    "sklearn.metrics",
+    "tqdm",
+)
 """What the code imports within functions, and every mutant would import again."""
 COMMAND = "edge.station.__main__"
 AS_MODULE, BY_NAME = ["-m", "edge.station"], ["-c", f"import sys; from {COMMAND} import main; sys.exit(main())"]
