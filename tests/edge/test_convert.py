@@ -11,8 +11,8 @@ from edge.gate.golden import golden_maps
 from edge.quantization.calibration import Calibration
 from edge.quantization.contents import require_integer
 from edge.quantization.metadata import read_metadata
-from edge.quantization.quantize import Quantizer, _pack, _unpack, observe, quantize_int8
-from edge.quantization.recipes import RECIPES, WHOLE_RANGE, Attempt
+from edge.quantization.quantize import _pack, _unpack
+from edge.quantization.recipes import RECIPES
 from edge.station.classifier import Classifier
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
@@ -21,10 +21,17 @@ from wafer_tf.encoding import encode, to_float
 from wafer_tf.errors import ModelError
 from wafer_tf.learning.run_folder import RunFolder
 
+MARGIN = 0.15
+"""Of the span of the logits, 38 of int8's 255 steps; int8 moved logits of such models by 2 to 12 steps at most."""
+
 
 @pytest.fixture(scope="module")
 def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the small run, with its model trained on until it tells the classes apart."""
+    """Folder of the small run, with its model trained on until it is sure of every map that the gate judges.
+
+    Of a model in doubt int8 may call a map otherwise, and one of these 18 is more than the gate allows. So the model
+    learns the test part too, and is trained until the second likeliest class of each map lies well behind.
+    """
     import keras
 
     from training.job import load_config, load_data
@@ -34,15 +41,19 @@ def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(small_run, path)
     folder = RunFolder.open(path)
     wafers = load_data(load_config(folder))
-    part = Split.load(path / "split.npz", wafers).train
+    split = Split.load(path / "split.npz", wafers)
+    part = np.concatenate([split.train, split.test])
     planes = np.stack([to_float(encode(wafers.map(int(i)), 32)) for i in part])
     model = folder.model()
     keras.utils.set_random_seed(0)
-    model.compile(
-        keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-    )
-    history = model.fit(planes, wafers.label[part], batch_size=36, epochs=40, verbose=0).history
-    assert history["accuracy"][-1] > 0.8, "the gate of a model that knows nothing would show nothing"
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for _ in range(10):
+        model.fit(planes, wafers.label[part], batch_size=36, epochs=20, verbose=0)
+        logits = np.sort(model.predict(planes[-len(split.test) :], verbose=0), axis=1)
+        if (logits[:, -1] - logits[:, -2]).min() > MARGIN * np.ptp(logits):
+            break
+    else:
+        pytest.fail("the model is not sure of the maps the gate judges: it has learned nothing, or MARGIN is too wide")
     model.save(path / "model.keras")
     folder.write_json("decision.json", Decision().to_json())
     return path
@@ -121,41 +132,35 @@ def test_an_earlier_bundle_is_not_replaced_unasked(bundle: Path, run: Path, caps
 # === Models broken on purpose ===
 
 
-def _unscaled(planes: np.ndarray) -> np.ndarray:
-    return planes.astype(np.float32)
-
-
-def _empty(planes: np.ndarray) -> np.ndarray:
-    return np.zeros(planes.shape, np.float32)
-
-
-@pytest.mark.parametrize("wrong", [_unscaled, _empty])
 def test_the_gate_catches_calibration_with_a_wrong_encoding(
-    wrong: object, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edge.quantization.calibration.to_float", wrong)
+    monkeypatch.setattr("edge.quantization.calibration.to_float", lambda planes: planes.astype(np.float32))
     assert main([str(run), "--out", str(tmp_path / "bundle"), "--no-remedies"]) == 5
     assert "the accuracy gate failed (min_agreement" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
-    assert not json.loads((tmp_path / "bundle.gate.json").read_text())["passed"]
+    found = json.loads((tmp_path / "bundle.gate.json").read_text())
+    assert not found["passed"]
+    # Ranges 255 times as wide leave an activation one or two of its 255 steps. A model that calls every map alike
+    # agrees on 2 of the 18; twelve such models agreed on 1 to 4.
+    assert found["comparison"]["agreement"]["value"] < 0.5
 
 
-def _class_order_shuffled(
-    self: Quantizer, attempt: Attempt, calibration: Calibration, *, refit: bool = True, progress: bool = False
-) -> bytes:
-    model = _unpack(self.float32)
+def _class_order_shuffled(float32: bytes, integer: bytes, calibration: Calibration) -> bytes:
+    """Take the place of `refit_logits`, so that every attempt, whatever its recipe, calls the class before."""
+    model = _unpack(float32)
     graph = model.subgraphs[0]
     for tensor in graph.operators[-1].inputs[1:]:
         buffer = model.buffers[graph.tensors[tensor].buffer]
         rows = buffer.data.reshape(len(CLASSES), -1)
         buffer.data = np.roll(rows, 1, axis=0).ravel()
-    return quantize_int8(_pack(model), observe(self.float32, calibration).ranges(WHOLE_RANGE))
+    return _pack(model)
 
 
 def test_the_gate_catches_a_shuffled_class_order_and_no_gate_marks_its_bundle(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Quantizer, "integer", _class_order_shuffled)
+    monkeypatch.setattr("edge.quantization.quantize.refit_logits", _class_order_shuffled)
     out = tmp_path / "bundle"
     assert main([str(run), "--out", str(out), "--no-gate"]) == 0
     told = capsys.readouterr()
@@ -172,7 +177,7 @@ def test_the_gate_catches_a_shuffled_class_order_and_no_gate_marks_its_bundle(
 def test_every_remedy_is_tried_before_the_command_gives_up_and_an_earlier_bundle_stays(
     bundle: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edge.quantization.calibration.to_float", _empty)
+    monkeypatch.setattr("edge.quantization.quantize.refit_logits", _class_order_shuffled)
     shutil.copytree(bundle, tmp_path / "bundle")
     assert main([str(run), "--out", str(tmp_path / "bundle"), "--overwrite"]) == 5
     told = capsys.readouterr()
