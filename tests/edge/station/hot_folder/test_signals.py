@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ def inbox(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def not_ignored() -> Iterator[None]:
+    """A shell may have started the tests with SIGINT ignored, and what is ignored stays ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_station_after_the_wafer_in_hand(number: int, code: int, inbox: Path, tmp_path: Path) -> None:
     before = signal.getsignal(number)
