@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,19 @@ def test_the_command_says_its_version_and_where_help_is(capsys: pytest.CaptureFi
     assert (out, err) == (f"wafer-tf {__version__}\n{usage()}\n", "")
     assert main([]) == 2
     assert capsys.readouterr() == ("", f"{usage()}\n")
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_onto_a_full_disk_or_a_closed_pipe_has_no_traceback(word: str) -> None:
+    command = [sys.executable, "-m", "wafer_tf", word]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "error: No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("word", "meant"), [("evalute", " Did you mean evaluate?"), ("xyzzy", "")])

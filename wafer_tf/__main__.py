@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import sys
 from typing import NamedTuple
 
@@ -58,15 +59,21 @@ VERBS = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb that is asked for and return its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    return run(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: list[str]) -> int:
     asked, rest = (argv[0], argv[1:]) if argv else ("", [])
     if asked in ("", "-h", "--help"):
-        print(usage(), file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else UsageError.exit_code
+        if asked:
+            _say(usage())
+            return 0
+        print(usage(), file=sys.stderr)
+        return UsageError.exit_code
     if asked == "--version":
-        print(f"wafer-tf {__version__}")
+        _say(f"wafer-tf {__version__}")
         return 0
-    return run(lambda: _verb(asked, rest))
+    return _verb(asked, rest)
 
 
 def usage() -> str:
@@ -88,6 +95,15 @@ def usage() -> str:
             "130 interrupted",
         ]
     )
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends
+        if not isinstance(error, BrokenPipeError):  # who closes a pipe has read enough
+            raise
 
 
 def _verb(asked: str, rest: list[str]) -> int:
