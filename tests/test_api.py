@@ -103,7 +103,7 @@ def test_no_wafer_gives_an_empty_table(nano: wt.Model) -> None:
     assert nano.classify(WAFERS[:0]).shape == (0, 5 + len(CLASSES))
 
 
-@pytest.mark.parametrize("wrong", [3, {"map": CLEAN}, None])
+@pytest.mark.parametrize("wrong", [3, {"map": CLEAN}, None, np.array(1)])
 def test_what_is_no_wafer_is_refused_by_its_kind(nano: wt.Model, wrong: object) -> None:
     with pytest.raises(InputError, match=type(wrong).__name__):
         nano.classify(wrong)  # type: ignore[arg-type]
@@ -189,6 +189,20 @@ def test_a_set_is_indexed_as_a_list_is() -> None:
             WAFERS[wrong]  # type: ignore[index]
 
 
+def test_a_number_below_zero_never_gives_another_wafers_dies() -> None:
+    maps = [CLEAN, CLEAN * 2, CLEAN]
+    wafers = wt.WaferSet.from_maps(maps, label=[8, 5, 8], lot=["A", "B", "C"])
+    for i in range(-3, 3):
+        np.testing.assert_array_equal(wafers.map(i), maps[i])
+        np.testing.assert_array_equal(wafers.select([i]).map(0), maps[i])
+    for outside in (3, -4):
+        with pytest.raises(IndexError, match="of 3"):
+            wafers.map(outside)
+    for wrong in ([3], [-4], [True], "A", [0.5]):
+        with pytest.raises(IndexError):
+            wafers.select(wrong)
+
+
 def test_wafers_are_chosen_by_a_question_to_their_calls(nano: wt.Model) -> None:
     calls = nano.classify(WAFERS)
     chosen = WAFERS[calls["label"] == "Scratch"]
@@ -234,11 +248,27 @@ def test_to_pandas_and_back_is_the_same_set(rows: list[tuple[int, int, str | Non
         ({"map": [CLEAN], "label": ["Edge_Ring"]}, "row 0: label 'Edge_Ring'; expected one of Center"),
         ({"map": [CLEAN], "wafer": ["seven"]}, "row 0: wafer 'seven'; expected a whole number"),
         ({"map": [CLEAN], "wafer": [1.5]}, r"row 0: wafer 1\.5; expected a whole number"),
+        ({"map": [CLEAN], "wafer": [np.array([1, 2])]}, "row 0: wafer array.*; expected a whole number"),
+        ({"map": [CLEAN], "label": [np.array(["none", "Loc"])]}, "row 0: label array.*; expected one of Center"),
+        ({"map": [[[1, 1, 1], [1]]]}, "map of row 0: rows of unequal length"),
     ],
 )
 def test_a_table_that_is_none_of_wafers_names_the_row(columns: dict[str, list[object]], fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         wt.WaferSet.from_pandas(pd.DataFrame(columns))
+
+
+@pytest.mark.parametrize("name", ["map", "lot", "wafer", "label"])
+def test_a_table_with_two_columns_of_a_name_is_refused(name: str) -> None:
+    table = pd.DataFrame({"map": [CLEAN], "lot": ["A"], "wafer": [1], "label": ["none"]})
+    with pytest.raises(InputError, match=f"2 columns named {name}; expected one"):
+        wt.WaferSet.from_pandas(pd.concat([table, table[[name]]], axis=1))
+
+
+@pytest.mark.parametrize("wrong", [None, [CLEAN], {"map": [CLEAN]}, WAFERS])
+def test_what_is_no_table_is_refused_by_its_kind(wrong: object) -> None:
+    with pytest.raises(InputError, match=f"a {type(wrong).__name__}; expected a DataFrame"):
+        wt.WaferSet.from_pandas(wrong)  # type: ignore[arg-type]
 
 
 def test_missing_values_of_every_kind_are_unknown() -> None:

@@ -45,7 +45,10 @@ def check_map(grid: NDArray[Any], name: str) -> NDArray[np.uint8]:
         >>> check_map([[0, 1, 0], [1, 2, 1], [0, 1, 0]], "W1").dtype
         dtype('uint8')
     """
-    grid = np.asarray(grid)
+    try:
+        grid = np.asarray(grid)
+    except ValueError:  # rows of unequal length
+        raise InputError(f"map {name}: rows of unequal length; expected a 2-D grid of dies.") from None
     if grid.ndim != 2:
         raise InputError(f"map {name}: {grid.ndim} dimensions, shape {grid.shape}; expected a 2-D grid of dies.")
     rows, cols = grid.shape

@@ -142,7 +142,7 @@ def as_wafer_set(wafers: Wafers, *, progress: bool = False) -> WaferSet:
         return WaferSet.from_pandas(wafers)
     if isinstance(wafers, Wafer) or (isinstance(wafers, np.ndarray) and wafers.ndim == 2):
         wafers = [wafers]
-    if not isinstance(wafers, list | tuple | np.ndarray):
+    if not isinstance(wafers, list | tuple | np.ndarray) or (isinstance(wafers, np.ndarray) and not wafers.ndim):
         raise InputError(
             f"wafers: a {type(wafers).__name__}; expected a WaferSet, a map (rows, cols), a list of maps, a DataFrame "
             "with a column map, or a path."

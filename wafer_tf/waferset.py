@@ -116,7 +116,7 @@ class WaferSet:
             return self.select(np.arange(len(self))[which])
         chosen = np.asarray(which)
         if chosen.shape != () or chosen.dtype.kind not in "iu":
-            return self.select(self._chosen(chosen))
+            return self.select(chosen)
         i = int(chosen)
         if not -len(self) <= i < len(self):
             raise IndexError(f"wafer {i} of {len(self)}")
@@ -152,7 +152,10 @@ class WaferSet:
         return ", ".join(said)
 
     def map(self, i: int) -> NDArray[np.uint8]:
-        """Return map i, (rows, cols) uint8: a view, not a copy."""
+        """Return map i, (rows, cols) uint8: a view, not a copy. As of a list, -1 is the last one."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"wafer {i} of {len(self)}")
+        i %= len(self)
         rows, cols = self.shapes[i]
         return self.flat[self.offsets[i] : self.offsets[i + 1]].reshape(rows, cols)
 
@@ -166,9 +169,12 @@ class WaferSet:
         return np.bincount(self.label[self.labelled], minlength=len(CLASSES)).astype(np.int64)
 
     def select(self, indices: ArrayLike) -> "WaferSet":
-        """Return a new set of the maps at `indices` (whole numbers or a boolean mask), in that order."""
-        idx = np.asarray(indices)
-        idx = np.flatnonzero(idx) if idx.dtype == bool else idx.astype(np.int64)
+        """Return a new set of the maps at `indices` (whole numbers or a boolean mask), in that order.
+
+        Raises:
+            IndexError: a number beyond the set, a mask of another length, or neither numbers nor a mask.
+        """
+        idx = self._chosen(np.asarray(indices))
         sizes = np.diff(self.offsets)[idx]
         parts = [self.flat[a:b] for a, b in zip(self.offsets[idx], self.offsets[idx] + sizes, strict=True)]
         return WaferSet(
@@ -246,8 +252,14 @@ class WaferSet:
             >>> WaferSet.from_pandas(pd.DataFrame({"map": [np.ones((4, 5), int)], "label": ["none"]}))
             WaferSet of 1 wafer, 1 labelled (1 none), 0 lots, 4 x 5 cells
         """
-        if "map" not in table.columns:
-            raise InputError(f"table: columns {', '.join(map(str, table.columns))}; expected one named map.")
+        if not hasattr(table, "columns"):
+            raise InputError(f"table: a {type(table).__name__}; expected a DataFrame with a column map.")
+        names = table.columns.tolist()
+        if "map" not in names:
+            raise InputError(f"table: columns {', '.join(map(str, names))}; expected one named map.")
+        for name in ("map", "lot", "wafer", "label"):
+            if names.count(name) > 1:
+                raise InputError(f"table: {names.count(name)} columns named {name}; expected one.")
         n, rows = len(table), table.index.tolist()
 
         def column(name: str, unknown: Any) -> list[Any]:
@@ -283,7 +295,7 @@ def _strings(values: Sequence[str] | NDArray[np.str_] | None, n: int) -> NDArray
 def _label(value: Any, where: str) -> int:
     if value is None:
         return UNLABELLED
-    if value not in CLASSES:
+    if not isinstance(value, str) or value not in CLASSES:  # an array compares to an array
         raise InputError(f"table, {where}: label {value!r}; expected one of {', '.join(CLASSES)}, or None.")
     return CLASSES.index(value)
 
@@ -293,6 +305,6 @@ def _wafer_index(value: Any, where: str) -> int:
         index = int(value)
     except (TypeError, ValueError, OverflowError):
         index = -1
-    if index != value or not 0 <= index < 2**31:
+    if np.ndim(value) or index != value or not 0 <= index < 2**31:
         raise InputError(f"table, {where}: wafer {value!r}; expected a whole number, its place in the lot.")
     return index
