@@ -199,6 +199,7 @@ def constants(args: argparse.Namespace) -> int:
         for name in (*config["source_paths"], *config["also_copy"], "tests", "pyproject.toml"):
             (shutil.copytree if Path(name).is_dir() else shutil.copy)(name, copy / name)
         environment = os.environ | {"PYTEST_DEBUG_TEMPROOT": temporary, "PYTHONPATH": str(copy)}
+        environment["MUTANT_UNDER_TEST"] = ""  # for mutation_fixtures
         for pattern in config["only_mutate"]:
             for path in sorted(Path().glob(f"{pattern.removesuffix('*')}**/*.py")):
                 module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")

@@ -46,7 +46,8 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a bundle that a station accepts."""
     from tests.station import int8_model, make_bundle
 
-    kept = Path.cwd() / "kept.tflite"
+    copied = "MUTANT_UNDER_TEST" in os.environ  # this is a copy of the clone, not the clone
+    kept = (Path.cwd() if copied else tmp_path_factory.mktemp("models")) / "kept.tflite"
     if not kept.is_file():
         kept.write_bytes(int8_model(seed=0))
     return make_bundle(tmp_path_factory.mktemp("bundles") / "bundle", kept.read_bytes())
