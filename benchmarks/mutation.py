@@ -24,6 +24,7 @@ import tempfile
 from collections import Counter
 from datetime import date
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,29 +202,37 @@ def constants(args: argparse.Namespace) -> int:
         environment = os.environ | {"PYTEST_DEBUG_TEMPROOT": temporary, "PYTHONPATH": str(copy)}
         environment["MUTANT_UNDER_TEST"] = ""  # for mutation_fixtures
         for pattern in config["only_mutate"]:
-            for path in sorted(Path().glob(f"{pattern.removesuffix('*')}**/*.py")):
-                module = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-                if str(path) in config["do_not_mutate"] or not any(fnmatch(f"{module}.", p) for p in args.patterns):
-                    continue
-                tests = [
-                    name
-                    for name in config["pytest_add_cli_args_test_selection"]
-                    if name.removeprefix("tests/").replace("test_", "").startswith(pattern.removesuffix("/*"))
-                ]
-                command = [sys.executable, "-m", "pytest", *config["pytest_add_cli_args"], *tests]
+            paths = [
+                path
+                for path in sorted(Path().glob(f"{pattern.removesuffix('*')}**/*.py"))
+                if str(path) not in config["do_not_mutate"]
+                and any(fnmatch(f"{_dotted(path)}.", asked) for asked in args.patterns)
+            ]
+            tests = [
+                name
+                for name in config["pytest_add_cli_args_test_selection"]
+                if name.removeprefix("tests/").replace("test_", "").startswith(pattern.removesuffix("/*"))
+            ]
+            command = [sys.executable, "-m", "pytest", *config["pytest_add_cli_args"], *tests]
+            call = partial(subprocess.run, command, cwd=copy, env=environment, capture_output=True, check=False)
+            if paths and call().returncode:
+                raise UsageError(f"{' '.join(tests)}: they fail on the code as it is; mend that first.")
+            for path in paths:
                 for what, changed in numbers(path.read_text()).items():
                     (copy / path).write_text(changed)
-                    code = subprocess.run(
-                        command, cwd=copy, env=environment, capture_output=True, check=False
-                    ).returncode
-                    held[f"{module}: {what}"] = "survived" if code == 0 else "killed"
-                    print(f"{held[f'{module}: {what}']:<10} {module}: {what}", flush=True)
+                    found = "killed" if call().returncode else "survived"
+                    held[f"{_dotted(path)}: {what}"] = found
+                    print(f"{found:<10} {_dotted(path)}: {what}", flush=True)
                 shutil.copy(path, copy / path)
     if not held:
         raise UsageError(f"{' '.join(args.patterns)}: no number of a module; expected a glob such as 'edge.gate.*'.")
     if args.out:
         _record(args.out, f"constants {args.label}", held)
     return 0
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
 def sampled(names: list[str], size: int | None, *, seed: int) -> list[str]:

@@ -172,12 +172,12 @@ def test_where_the_system_tells_nothing_nothing_is_made_up(monkeypatch: pytest.M
 def test_the_processor_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
         "/proc/cpuinfo": "processor\t: 0\nmodel name\t: A: fast one\nmodel name\t: other\n",
-        "/proc/self/status": "Name:\tpython\nVmPeak:\t 999999 kB\nVmRSS:\t  51251 kB\n",
+        "/proc/self/status": "Name:\tpython\nVmPeak:\t 999999 kB\nVmRSS:\t  51300 kB\n",
         "/proc/self/stat": "7 (a) name) S " + " ".join(map(str, range(1, 40))),
     }
     monkeypatch.setattr(Path, "read_text", lambda path: files[str(path)])
     assert speed.processor() == "A: fast one"
-    assert speed._resident_mb() == 50.0
+    assert speed._resident_mb() == 50.1
     monkeypatch.setattr(time, "clock_gettime", lambda clock: 100.126 if clock == time.CLOCK_BOOTTIME else 0.0)
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_CLK_TCK": 10}[name])
     assert speed._seconds_since_start() == 98.23  # field 22 of proc(5), the 19th after the state, is 19 ticks

@@ -136,6 +136,7 @@ def test_metrics_that_cannot_be_written_are_a_fault_that_is_tried_again_when_it_
     station.tell(0)
     assert "metrics" in station.faults
     assert station.counts.errors["metrics"] == 1
+    assert "No such file or directory" in _said(capsys)[-1]
     clock.now += 4.9
     station.tell(0)
     assert len(tries) == 1, "it is not due"
