@@ -24,8 +24,10 @@ CLASSES = ("Center", "Donut", "Edge-Loc", "Edge-Ring", "Loc", "Near-full", "Rand
 
 NONE = CLASSES.index("none")
 UNLABELLED = -1
-MIN_SIDE, MAX_SIDE = 3, 300
-"""Rows and columns a map may have. WM-811K spans 3..300."""
+MIN_SIDE, MAX_SIDE = 3, 2000
+"""Rows and columns a map may have. WM-811K spans 3..300; wafers of LEDs, VCSELs and MEMS have 100,000 dies and more."""
+MAX_CELLS = 4_000_000
+"""Cells a map may have."""
 
 
 def check_map(grid: NDArray[Any], name: str) -> NDArray[np.uint8]:
