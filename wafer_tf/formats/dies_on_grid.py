@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import MAX_CELLS, MAX_SIDE, Die
+from wafer_tf.dies import MAX_CELLS, MAX_SIDE
 from wafer_tf.errors import InputError
 from wafer_tf.formats.wafer_map import BinCount
 
@@ -83,17 +83,6 @@ def check_sides(sides: tuple[int, int], name: str) -> None:
             f"map {name}: dies span {sides[0]} rows x {sides[1]} columns; expected at most {MAX_SIDE} each and "
             f"{MAX_CELLS} cells. A stray coordinate, or no wafer."
         )
-
-
-def cropped(grid: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Return the bounding box of the dies of a grid, and the row and column where it begins.
-
-    Lines without a die inside the box stay. A grid without any die is returned whole.
-    """
-    rows, cols = (np.flatnonzero((grid != Die.ABSENT).any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return grid, (0, 0)
-    return grid[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1], (int(rows[0]), int(cols[0]))
 
 
 def bin_counts(bins: Iterable[str], passing: Iterable[bool]) -> tuple[BinCount, ...]:

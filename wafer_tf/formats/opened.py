@@ -18,11 +18,12 @@ class Opened:
         name: what to call it in an error.
         head: its first bytes, at most HEAD.
         stream: at its start again.
+        depth: how many archives it was taken out of.
     """
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    def __init__(self, stream: BinaryIO, name: str, *, depth: int = 0) -> None:
         """Look at the first bytes of a stream that can go back to its start."""
-        self.name, self.stream = name, stream
+        self.name, self.stream, self.depth = name, stream, depth
         self.head = stream.read(HEAD)
         stream.seek(0)
 

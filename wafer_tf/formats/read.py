@@ -33,7 +33,11 @@ def read_maps(stream: BinaryIO, name: str | os.PathLike[str], options: Options =
         >>> next(file.wafers).grid.tolist()
         [[1, 1, 2], [1, 1, 1], [1, 1, 1]]
     """
-    file = Opened(stream, os.fspath(name))
+    return read_opened(Opened(stream, os.fspath(name)), options)
+
+
+def read_opened(file: Opened, options: Options) -> MapFile:
+    """Do the same for what is in an archive."""
     module = importlib.import_module(f"wafer_tf.formats.{recognise(file)}")
     found: MapFile = module.read(file, options)
     return found

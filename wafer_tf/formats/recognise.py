@@ -69,6 +69,8 @@ def recognise(file: Opened) -> str:
             return module
     if head.startswith(tuple(PACKED)):
         return "packed"
+    if head[257:262] == b"ustar":
+        raise InputError(f"{file.name}: a tar archive, which is not read; unpack it first: tar -xf FILE.")
     if head[2:4] == b"\0\n" and (head[:2] in (b"\2\0", b"\0\2")):
         return "stdf"
     for start, what in FOREIGN.items():
