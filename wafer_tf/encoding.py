@@ -1,16 +1,17 @@
 """Wafer map to model input: the one definition that training, the gate and the station share. Needs numpy alone.
 
-A map of any size from 3x3 to 300x300 becomes a square input of three planes, each a share of 255:
+A map of any size from 3x3 to 2000x2000 becomes a square input of three planes, each a share of 255:
 
 0. `dies`: how much of the cell's area is covered by dies;
 1. `fails`: how much of the cell's area is covered by failing dies;
 2. `peak`: 255 where the cell holds a failing die, however small a part of the cell it is.
 
-The first two keep densities when a map shrinks, the third keeps a scratch one die wide. The map is stretched to the
-square, so that the wafer is round whatever the shape of its dies. All arithmetic is on whole numbers: in the matrix
-products every partial sum is at most rows * cols, 90,000, and float32 holds each whole number up to 2**24, so they are
-exact in any order; the rounding is on int32. The result is the same bits on every machine. It also commutes exactly
-with the eight symmetries of the square, and no rule depends on the other dies of the map.
+The first two keep densities when a map shrinks, the third keeps a scratch one die wide. A margin without dies, which
+many tools write round the wafer, is cut off, and the rest is stretched to the square: so the wafer fills it and is
+round, whatever the margin and the shape of its dies. All arithmetic is on whole numbers: in the matrix products every
+partial sum is at most rows * cols, 4,000,000, and float32 holds each whole number up to 2**24, so they are exact in any
+order; the rounding is on int32. The result is the same bits on every machine. It also commutes exactly with the eight
+symmetries of the square, and apart from where the dies begin and end, no rule depends on the other dies of the map.
 """
 
 from functools import lru_cache
@@ -18,10 +19,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import Die
+from wafer_tf.dies import Die, cropped
 
 INPUT_SIZE = 64
 """Rows and columns of the model's input, unless a run says otherwise."""
+
+KEPT_SIDE = 300
+"""Largest side, that of WM-811K, whose matrices are kept: a pair takes 150 kB, one of 2,000 rows would take 1 MB."""
 
 ABSENT, FAIL = int(Die.ABSENT), int(Die.FAIL)  # numpy compares with an IntEnum at half the speed
 PLANES = ("dies", "fails", "peak")
@@ -44,9 +48,10 @@ def encode(grid: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]
         >>> planes.shape, int(planes[..., 1].max())
         ((64, 64, 3), 255)
     """
+    grid, _ = cropped(grid)
     rows, cols = grid.shape
-    down, touch_down = _down(rows, size)
-    across, touch_across = _across(cols, size)
+    down, touch_down = _down(rows, size) if rows <= KEPT_SIDE else _down.__wrapped__(rows, size)
+    across, touch_across = _across(cols, size) if cols <= KEPT_SIDE else _across.__wrapped__(cols, size)
     states = np.empty((rows, 2, cols), np.float32)
     fail = grid == FAIL
     states[:, 0] = grid != ABSENT
@@ -77,10 +82,7 @@ def to_float(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=128)
 def _down(rows: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return `_overlap` and `_touch` as float32, each (size, rows).
-
-    Enough are kept for the sides of WM-811K; at the largest, 300, a pair takes 150 kB.
-    """
+    """Return `_overlap` and `_touch` as float32, each (size, rows); up to KEPT_SIDE they are kept."""
     return _overlap(rows, size).astype(np.float32), _touch(rows, size).astype(np.float32)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from wafer_tf.dies import check_map
+from wafer_tf.dies import check_map, cropped
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.learning.augment import SYMMETRY_COUNT, Augmentation, redraw, stretch, symmetry, turn
 
@@ -28,8 +28,27 @@ def test_encoding_commutes_with_every_symmetry_bit_for_bit(grid: NDArray[np.uint
 @given(MAPS, SIZES)
 def test_planes_keep_the_share_of_dies_and_of_failing_dies(grid: NDArray[np.uint8], size: int) -> None:
     planes = to_float(encode(grid, size))
-    assert planes[..., 0].mean() == pytest.approx((grid != 0).mean(), abs=1 / 510)
-    assert planes[..., 1].mean() == pytest.approx((grid == 2).mean(), abs=1 / 510)
+    box, _ = cropped(grid)
+    assert planes[..., 0].mean() == pytest.approx((box != 0).mean(), abs=1 / 510)
+    assert planes[..., 1].mean() == pytest.approx((box == 2).mean(), abs=1 / 510)
+
+
+@given(MAPS, SIZES, st.tuples(*[st.integers(0, 20)] * 4))
+def test_an_empty_margin_changes_no_bit(grid: NDArray[np.uint8], size: int, margin: tuple[int, ...]) -> None:
+    top, bottom, left, right = margin
+    padded = np.pad(grid, ((top, bottom), (left, right)))
+    if grid.any():
+        np.testing.assert_array_equal(encode(padded, size), encode(grid, size))
+
+
+def test_the_sums_are_exact_on_the_largest_map() -> None:
+    rng = np.random.default_rng(0)
+    grid = rng.integers(0, 3, (2000, 2000), dtype=np.uint8)
+    cells, centres = np.arange(64) * 2000 / 64, np.arange(2000)
+    share = np.clip(np.minimum(cells[:, None] + 31.25, centres + 1) - np.maximum(cells[:, None], centres), 0, 1)
+    for plane, state in ((0, grid != 0), (1, grid == 2)):
+        exact = np.floor(share @ state.astype(np.float64) @ share.T * 255 / 31.25**2 + 0.5)
+        np.testing.assert_array_equal(encode(grid)[..., plane], exact)
 
 
 @given(MAPS, SIZES)
@@ -52,7 +71,7 @@ def test_a_scratch_one_die_wide_stays_one_unbroken_line_on_the_largest_map() -> 
         assert gap <= 1
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (3, 300), (300, 300), (18, 4), (15, 3)])
+@pytest.mark.parametrize("shape", [(3, 3), (3, 2000), (300, 300), (2000, 2000), (18, 4), (15, 3)])
 def test_every_permitted_size_is_encoded(shape: tuple[int, int]) -> None:
     planes = encode(np.full(shape, 2, np.uint8))
     assert planes.shape == (64, 64, 3)
@@ -63,6 +82,7 @@ def test_every_permitted_size_is_encoded(shape: tuple[int, int]) -> None:
 @given(arrays(np.uint8, st.tuples(st.integers(3, 40), st.integers(3, 24)), elements=st.integers(0, 2)), SIZES)
 def test_encoding_is_what_exact_arithmetic_gives(grid: NDArray[np.uint8], size: int) -> None:
     """Every die cut into size x size pieces, every cell a mean of rows x cols of them, halves rounded up."""
+    grid, _ = cropped(grid)
     rows, cols = grid.shape
     pieces = np.repeat(np.repeat(grid, size, axis=0), size, axis=1).reshape(size, rows, size, cols)
     for plane, states in ((0, (1, 2)), (1, (2,))):

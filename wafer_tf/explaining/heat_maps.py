@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, Die
+from wafer_tf.dies import CLASSES, Die, cropped
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.learning.models import in_float32
 from wafer_tf.learning.pipeline import evaluation_batches
@@ -182,7 +182,8 @@ class _Cam:
 def on_dies(cells: NDArray[np.floating[Any]], grid: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the value of a feature map at the centre of every die, between the middles of four cells, linearly.
 
-    `encode` stretches the wafer map to the square input, of which the cells are equal parts; this undoes it.
+    `encode` stretches the bounding box of the dies to the square input, of which the cells are equal parts; this undoes
+    it.
 
     Args:
         cells: (cells, cells) float.
@@ -193,8 +194,12 @@ def on_dies(cells: NDArray[np.floating[Any]], grid: NDArray[np.uint8]) -> NDArra
     """
     import cv2
 
-    rows, cols = grid.shape
-    found = cv2.resize(np.asarray(cells, np.float64), (cols, rows), interpolation=cv2.INTER_LINEAR)
+    box, (top, left) = cropped(grid)
+    rows, cols = box.shape
+    found = np.zeros(grid.shape)
+    found[top : top + rows, left : left + cols] = cv2.resize(
+        np.asarray(cells, np.float64), (cols, rows), interpolation=cv2.INTER_LINEAR
+    )
     return np.where(grid == Die.ABSENT, 0, found)
 
 
