@@ -119,7 +119,7 @@ def _start(args: argparse.Namespace, bundle_sha256: str) -> None:
 
 def _judge(chunk: _Chunk) -> tuple[str, Counter[str]]:
     from edge.station.inputs import wafer_name
-    from edge.station.records import to_line
+    from edge.station.records import of_set, to_line
     from wafer_tf.dies import grid_sha256
 
     if _classifier is None:
@@ -128,8 +128,10 @@ def _judge(chunk: _Chunk) -> tuple[str, Counter[str]]:
     for i in range(len(wafers)):
         started = time.perf_counter()
         grid = wafers.map(i)
-        name = wafer_name(str(wafers.lot[i]), float(wafers.wafer_index[i]), f"{chunk.name}:{chunk.first + i}")
-        records.append(_classifier.answer(name, grid, input_sha256=grid_sha256(grid), started=started))
+        wafer = wafers[i]
+        name = wafer_name(wafer.lot, wafer.wafer, f"{chunk.name}:{chunk.first + i}")
+        what = of_set(wafer, chunk.name, chunk.first + i)
+        records.append(_classifier.answer(name, grid, input_sha256=grid_sha256(grid), started=started, said=what))
     return "".join(map(to_line, records)), Counter(record["decision"] for record in records)
 
 

@@ -70,7 +70,9 @@ def check_map(grid: NDArray[Any], name: str) -> NDArray[np.uint8]:
             "2 (fail). If the file holds bin numbers, map them to these three states first."
         )
     if not grid.any():
-        raise InputError(f"map {name}: no die at all ({rows} x {cols} cells, all 0); expected at least one die.")
+        raise InputError(
+            f"map {name}: no die at all ({grid.shape[0]} x {grid.shape[1]} cells, all 0); expected at least one die."
+        )
     return np.ascontiguousarray(grid, dtype=np.uint8)
 
 

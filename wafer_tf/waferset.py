@@ -1,7 +1,7 @@
 """WaferSet: many wafer maps of many shapes with what is known of each, as arrays and as a pandas DataFrame."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,6 +14,13 @@ from wafer_tf.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+OPTIONAL_COLUMNS = ("wafer_id", "product", "step", "time")
+"""Columns of text that a set need not have."""
+COLUMNS = ("lot", "wafer_index", "label", "official_split", *OPTIONAL_COLUMNS)
+"""What a set holds of each wafer beside its map."""
+NOT_GIVEN: NDArray[np.str_] = np.zeros(0, "<U1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +39,28 @@ class Wafer:
         lot: "" where unknown.
         index: place in the lot; 0 where unknown.
         label: the class name; None where there is none.
+        wafer: as the tool's file names it; the index, as text, where there is no other name.
+        product, step: as the tool's file names them; "" where unknown.
+        time: when it was tested, ISO 8601; "" where unknown.
     """
 
     map: NDArray[np.uint8]
     lot: str = ""
     index: int = 0
     label: str | None = None
+    wafer: str = ""
+    product: str = ""
+    step: str = ""
+    time: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.wafer and self.index:
+            object.__setattr__(self, "wafer", str(self.index))
 
     @property
     def name(self) -> str:
-        """LOT/INDEX as far as they are known."""
-        return f"{self.lot}/{self.index}" if self.lot and self.index else self.lot
+        """LOT/WAFER as far as they are known."""
+        return f"{self.lot}/{self.wafer}" if self.lot and self.wafer else self.lot
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.map, dtype=dtype, copy=copy)
@@ -79,6 +97,8 @@ class WaferSet:
         wafer_index: (n,) int32, place in the lot; 0 where unknown.
         label: (n,) int8, index into CLASSES; UNLABELLED (-1) where there is none.
         official_split: (n,) str, "Training", "Test" or "".
+        wafer_id: (n,) str, the wafer as a tool's file names it; "" where the index is its name, or nothing is known.
+        product, step, time: (n,) str, as of `Wafer`; "" where unknown.
     """
 
     flat: NDArray[np.uint8]
@@ -88,10 +108,17 @@ class WaferSet:
     wafer_index: NDArray[np.int32]
     label: NDArray[np.int8]
     official_split: NDArray[np.str_]
+    wafer_id: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
+    product: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
+    step: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
+    time: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
 
     def __post_init__(self) -> None:
         n = len(self.shapes)
-        for name in ("lot", "wafer_index", "label", "official_split"):
+        for name in OPTIONAL_COLUMNS:
+            if getattr(self, name) is NOT_GIVEN:
+                object.__setattr__(self, name, np.zeros(n, "<U1"))
+        for name in COLUMNS:
             if len(getattr(self, name)) != n:
                 raise InputError(f"wafer set: {len(getattr(self, name))} values of {name} for {n} maps.")
         if len(self.offsets) != n + 1 or int(self.offsets[0]) != 0 or int(self.offsets[-1]) != len(self.flat):
@@ -123,7 +150,14 @@ class WaferSet:
         i %= len(self)
         label = int(self.label[i])
         return Wafer(
-            self.map(i), str(self.lot[i]), int(self.wafer_index[i]), None if label == UNLABELLED else CLASSES[label]
+            self.map(i),
+            str(self.lot[i]),
+            int(self.wafer_index[i]),
+            None if label == UNLABELLED else CLASSES[label],
+            str(self.wafer_id[i]),
+            str(self.product[i]),
+            str(self.step[i]),
+            str(self.time[i]),
         )
 
     def _chosen(self, which: NDArray[Any]) -> NDArray[np.int64]:
@@ -181,10 +215,7 @@ class WaferSet:
             flat=np.concatenate(parts) if parts else np.zeros(0, np.uint8),
             offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             shapes=self.shapes[idx],
-            lot=self.lot[idx],
-            wafer_index=self.wafer_index[idx],
-            label=self.label[idx],
-            official_split=self.official_split[idx],
+            **{name: getattr(self, name)[idx] for name in COLUMNS},
         )
 
     @classmethod
@@ -196,8 +227,16 @@ class WaferSet:
         lot: Sequence[str] | NDArray[np.str_] | None = None,
         wafer_index: ArrayLike | None = None,
         official_split: Sequence[str] | NDArray[np.str_] | None = None,
+        wafer_id: Sequence[str] | NDArray[np.str_] | None = None,
+        product: Sequence[str] | NDArray[np.str_] | None = None,
+        step: Sequence[str] | NDArray[np.str_] | None = None,
+        time: Sequence[str] | NDArray[np.str_] | None = None,
     ) -> "WaferSet":
-        """Build a set from checked maps, each (rows, cols) uint8; columns left out are "unknown"."""
+        """Build a set from checked maps, each (rows, cols) uint8; columns left out are "unknown".
+
+        Raises:
+            InputError: columns of another length, or a label that is none.
+        """
         grids = list(maps)
         n = len(grids)
         shapes = np.array([g.shape for g in grids], dtype=np.int32).reshape(n, 2)
@@ -207,13 +246,20 @@ class WaferSet:
             shapes=shapes,
             lot=_strings(lot, n),
             wafer_index=np.zeros(n, np.int32) if wafer_index is None else np.asarray(wafer_index, np.int32),
-            label=np.asarray(label, np.int8),
+            label=_codes(label),
             official_split=_strings(official_split, n),
+            wafer_id=_strings(wafer_id, n),
+            product=_strings(product, n),
+            step=_strings(step, n),
+            time=_strings(time, n),
         )
 
     @says_what_to_install()
     def to_pandas(self) -> "pd.DataFrame":
-        """Return a DataFrame, a row per wafer: `lot`, `wafer`, `map` (a (rows, cols) array), `label` (a name or None).
+        """Return a DataFrame, a row per wafer.
+
+        Its columns are `lot`, `wafer` (place in the lot), `map` (a (rows, cols) array), `label` (a name or None), and
+        what of `wafer_id`, `product`, `step` and `time` is known of any wafer.
 
         Raises:
             ModuleNotFoundError: pandas is not installed; the text says how to.
@@ -232,6 +278,11 @@ class WaferSet:
                 "wafer": self.wafer_index,
                 "map": pd.Series([wafer.map for wafer in wafers], dtype=object),
                 "label": pd.Series([wafer.label for wafer in wafers], dtype=object),
+                **{
+                    name: getattr(self, name).astype(object)
+                    for name in OPTIONAL_COLUMNS
+                    if (getattr(self, name) != "").any()
+                },
             }
         )
 
@@ -241,7 +292,8 @@ class WaferSet:
 
         Args:
             table: with a column `map`, (rows, cols) arrays of 0 (no die), 1 (pass), 2 (fail); and where known `lot`
-                (text), `wafer` (place in the lot, a whole number) and `label` (a class name; None or NaN for none).
+                (text), `wafer` (place in the lot, a whole number), `label` (a class name; None or NaN for none), and
+                `wafer_id`, `product`, `step`, `time` (text).
 
         Raises:
             InputError: no column `map`, a cell that is no map, or a label that is no class; the row is named.
@@ -257,7 +309,7 @@ class WaferSet:
         names = table.columns.tolist()
         if "map" not in names:
             raise InputError(f"table: columns {', '.join(map(str, names))}; expected one named map.")
-        for name in ("map", "lot", "wafer", "label"):
+        for name in ("map", "lot", "wafer", "label", *OPTIONAL_COLUMNS):
             if names.count(name) > 1:
                 raise InputError(f"table: {names.count(name)} columns named {name}; expected one.")
         n, rows = len(table), table.index.tolist()
@@ -275,6 +327,7 @@ class WaferSet:
             label=np.array(labels, np.int8),
             lot=[str(lot) for lot in column("lot", "")],
             wafer_index=np.array(indices, np.int32),
+            **{name: [str(text) for text in column(name, "")] for name in OPTIONAL_COLUMNS},
         )
 
     @classmethod
@@ -282,14 +335,24 @@ class WaferSet:
         """Join sets one after another."""
         sizes = np.concatenate([np.diff(s.offsets) for s in sets])
         columns: dict[str, Any] = {
-            name: np.concatenate([getattr(s, name) for s in sets])
-            for name in ("flat", "shapes", "lot", "wafer_index", "label", "official_split")
+            name: np.concatenate([getattr(s, name) for s in sets]) for name in ("flat", "shapes", *COLUMNS)
         }
         return cls(offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), **columns)
 
 
 def _strings(values: Sequence[str] | NDArray[np.str_] | None, n: int) -> NDArray[np.str_]:
     return np.zeros(n, "<U1") if values is None else np.asarray(values, dtype=np.str_)
+
+
+def _codes(label: ArrayLike) -> NDArray[np.int8]:
+    codes = np.asarray(label)
+    wrong = (codes < UNLABELLED) | (codes >= len(CLASSES))
+    if wrong.any():
+        raise InputError(
+            f"wafer set: label {codes[wrong][0]}; expected {UNLABELLED} (none) or 0 to {len(CLASSES) - 1}, a place in "
+            "CLASSES."
+        )
+    return codes.astype(np.int8)
 
 
 def _label(value: Any, where: str) -> int:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from edge.station.flags import add_arguments, load
 from wafer_tf.command import CommandParser
@@ -33,12 +33,16 @@ EXAMPLE = """examples:
 
 station is `python -m edge.station` or `python station.pyz`.
 exit codes: 0 done, 2 usage, 3 bundle refused, 4 bad input (or, with --strict, a map that was rejected)"""
-MAPS = """a map is a grid of dies (0 none, 1 pass, 2 fail), 3 to 300 a side, in one of these kinds of file:
-  npy     one two-dimensional array of whole numbers
-  npz     one such array, or a wafer set: flat, offsets, shapes, lot, wafer_index
-  text    a row of dies per line, cells parted by commas, semicolons, tabs or blanks (UTF-8)
-standard input may be npy arrays one after another, or text grids parted by blank lines; each is judged once whole.
-a map that cannot be judged is a record with a reason, and does not stop the others."""
+MAPS = """a file is what a prober, tester or inspection tool wrote, told by its content, never by its name:
+  STDF V4, ATDF       results of a test, part by part
+  KLARF 1.1 to 2.0    defects of an inspection; a die with a defect fails
+  SEMI E142, G85      maps in XML
+  SINF, WMAP, TSK, Electroglas     maps of probers
+  table of dies       CSV with a row per die: x, y, bin
+  grid                0 no die, 1 pass, 2 fail: a row per line as CSV or text; npy; npz; up to 2,000 a side
+packed by gzip, bzip2, xz or zip, if you like; a file of many wafers gives a record for each. `wafer-tf inspect FILE`
+says what is in a file. standard input may be one such file, npy arrays one after another, or text grids parted by blank
+lines. a map that cannot be judged is a record with a reason, and does not stop the others."""
 
 
 def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
@@ -133,7 +137,10 @@ def bench(args: argparse.Namespace) -> int:
     if args.count < 1:
         raise UsageError(f"--count {args.count}; expected at least 1.")
     classifier = load(args)
-    files = [_read(name) for name in args.maps]
+    files = []
+    for name in args.maps:
+        with _open(name) as file:
+            files.append(file.read())
     timing = measure(classifier, files, count=args.count, threads=args.threads)
     print(json.dumps(timing.to_json(), indent=2) if args.json else format_timing(timing))
     return 0
@@ -153,11 +160,10 @@ def _write(line: str) -> None:
 def _from_file(classifier: "Classifier", name: str) -> Iterator["Record"]:
     shown = os.fsencode(name).decode(errors="backslashreplace")
     try:
-        data = _read(name)
+        with _open(name) as file:
+            yield from classifier.judge_each(file, shown)
     except OSError as error:
         yield classifier.reject(shown, f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.")
-        return
-    yield from classifier.judge_each(data, shown)
 
 
 def _from_input(classifier: "Classifier") -> Iterator["Record"]:
@@ -168,11 +174,17 @@ def _from_input(classifier: "Classifier") -> Iterator["Record"]:
             yield from classifier.judge_each(piece, f"stdin:{number}")
 
 
-def _read(name: str) -> bytes:
+def _open(name: str) -> BinaryIO:
+    """Open a file to be read more than once; a pipe is read into memory."""
+    from io import BytesIO
+
     from edge.station.inputs import MAX_BYTES
 
-    with open(name, "rb") as file:  # noqa: PTH123  # the name as given: a Path would drop a leading ./
-        return file.read(MAX_BYTES + 1)
+    file = open(name, "rb")  # noqa: PTH123, SIM115  # the name as given: a Path would drop a leading ./
+    if file.seekable():
+        return file
+    with file:
+        return BytesIO(file.read(MAX_BYTES + 1))
 
 
 if __name__ == "__main__":

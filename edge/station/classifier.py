@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.station.inputs import find_maps
-from edge.station.records import Record, answered, rejected
+from edge.station.records import NOTHING_SAID, Record, answered, rejected, said
 from wafer_tf.bundle import Bundle
 from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.errors import InputError
+from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.inference.proven import ProvenModel
 
 
@@ -18,43 +20,64 @@ class Classifier(ProvenModel):
     """A proven model whose answers are records."""
 
     def __init__(
-        self, bundle: Bundle, *, threads: int = 1, allow_slow: bool = False, review_below: float = REVIEW_BELOW
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        allow_slow: bool = False,
+        review_below: float = REVIEW_BELOW,
+        options: Options = DEFAULT,
     ) -> None:
         """Load the bundle's model and let it judge the golden maps.
 
         Args:
             bundle, threads, allow_slow: see `ProvenModel`.
             review_below: probability of the likeliest class under which the decision is "review".
+            options: how to read what files leave open.
 
         Raises:
             ModelError: the model is not the one the bundle describes, or does not answer as the gate saw.
         """
         super().__init__(bundle, threads=threads, allow_slow=allow_slow)
-        self._review_below = review_below
+        self._review_below, self._options = review_below, options
 
-    def judge(self, data: bytes, name: str) -> list[Record]:
-        """Judge the contents of one input file; never raises for bad input.
+    def judge(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> list[Record]:
+        """Judge one input file; never raises for bad input.
 
         Args:
-            data: a .npy, .npz or text grid, told by content.
+            file: its contents, or the file itself, open in binary and seekable; its format is told by content.
             name: the file's name: the record's id, or the start of it where the file holds many maps.
+            file_sha256: of the file, where it is known already.
 
         Returns:
             One record per map, in order; a map or file that cannot be judged is a record with a reason.
         """
-        return list(self.judge_each(data, name))
+        records = list(self.judge_each(file, name, file_sha256=file_sha256))
+        return [record | {"maps": len(records)} for record in records]
 
-    def judge_each(self, data: bytes, name: str) -> Iterator[Record]:
-        """Give the records of `judge` one by one."""
+    def judge_each(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> Iterator[Record]:
+        """Give the records of `judge` one by one; how many there are is not known yet."""
         started = perf_counter()
-        for found in find_maps(data, name):
-            if isinstance(found.grid, InputError):
-                yield self.reject(found.name, str(found.grid), input_sha256=found.sha256, ms=_ms_since(started))
+        for item in find_maps(file, name, self._options, file_sha256=file_sha256):
+            wafer = None if isinstance(item.found, InputError) else item.found
+            what = said(wafer, format=item.format, file=name, file_sha256=item.file_sha256, map=item.number)
+            if wafer is None:
+                yield self.reject(
+                    item.name, str(item.found), input_sha256=item.sha256, ms=_ms_since(started), said=what
+                )
             else:
-                yield self.answer(found.name, found.grid, input_sha256=found.sha256, started=started)
+                yield self.answer(item.name, wafer.grid, input_sha256=item.sha256, started=started, said=what)
             started = perf_counter()
 
-    def answer(self, name: str, grid: NDArray[np.uint8], *, input_sha256: str | None, started: float) -> Record:
+    def answer(
+        self,
+        name: str,
+        grid: NDArray[np.uint8],
+        *,
+        input_sha256: str | None,
+        started: float,
+        said: dict[str, Any] = NOTHING_SAID,
+    ) -> Record:
         """Judge one checked map.
 
         Args:
@@ -62,6 +85,7 @@ class Classifier(ProvenModel):
             grid: (rows, cols) uint8, checked.
             input_sha256: as the record shall say.
             started: perf_counter() when work on the map began.
+            said: what its file says of it, see `records.said`.
         """
         return answered(
             name,
@@ -70,11 +94,21 @@ class Classifier(ProvenModel):
             input_sha256=input_sha256,
             bundle_sha256=self.bundle.sha256,
             ms=_ms_since(started),
+            said=said,
         )
 
-    def reject(self, name: str, reason: str, *, input_sha256: str | None = None, ms: float = 0.0) -> Record:
+    def reject(
+        self,
+        name: str,
+        reason: str,
+        *,
+        input_sha256: str | None = None,
+        ms: float = 0.0,
+        said: dict[str, Any] = NOTHING_SAID,
+    ) -> Record:
         """Return the record of what cannot be judged."""
-        return rejected(name, reason, input_sha256=input_sha256, bundle_sha256=self.bundle.sha256, ms=ms)
+        sha256 = self.bundle.sha256
+        return rejected(name, reason, input_sha256=input_sha256, bundle_sha256=sha256, ms=ms, said=said)
 
 
 def _ms_since(started: float) -> float:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from wafer_tf.formats import flags as reading
 from wafer_tf.released import DEFAULT, NAMES, bundle_folder
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--allow-slow", action="store_true", help="run without the XNNPACK delegate the gate had")
     parser.add_argument("--allow-ungated", action="store_true", help="accept a bundle that did not pass the gate")
+    reading.add_arguments(parser)
 
 
 def load(args: argparse.Namespace) -> "Classifier":
@@ -43,14 +45,22 @@ def load(args: argparse.Namespace) -> "Classifier":
 
     Raises:
         ModelError: the bundle is refused.
+        UsageError: the profile is none.
     """
     from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
 
+    options = reading.options(args)
     bundle = load_bundle(bundle_folder(args.bundle), allow_ungated=args.allow_ungated)
     if not bundle.passed:
         print(f"warning: bundle {args.bundle} did not pass the accuracy gate", file=sys.stderr)
-    return Classifier(bundle, threads=args.threads, allow_slow=args.allow_slow, review_below=args.review_below)
+    return Classifier(
+        bundle,
+        threads=args.threads,
+        allow_slow=args.allow_slow,
+        review_below=args.review_below,
+        options=options,
+    )
 
 
 def _threads(text: str) -> int:

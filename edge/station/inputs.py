@@ -2,33 +2,22 @@
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Iterator
-from functools import partial
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, read_entry
-from wafer_tf.dies import MAX_SIDE, MIN_SIDE, bad_sides, check_map, grid_sha256
+from wafer_tf.dies import grid_sha256
 from wafer_tf.errors import InputError
-from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
-from wafer_tf.formats.grids import NPY_MAGIC, npy_grid, text_grid
+from wafer_tf.formats.opened import MAX_WHOLE
+from wafer_tf.formats.options import DEFAULT, Options
+from wafer_tf.formats.read import read_maps
+from wafer_tf.formats.wafer_map import WaferMap
 
-MAX_BYTES = 64 * 2**20
-"""A file, or an array in an npz, larger than this is refused: a station has little memory."""
-MAX_MAPS = 10_000
-"""A file of more is refused: all its records are in memory at once."""
-SET_COMMAND = "python -m edge.classify"
-MAX_ENTRIES = 1000
-"""An npz of more is refused unopened: zipfile takes 600 bytes of memory for each of its 55."""
-ENTRY = b"PK\1\2"
-FOREIGN = {
-    b"PAR1": f"a Parquet file; the station reads single maps. Judge a wafer set with: {SET_COMMAND}",
-    b"\x80": "a pickle, which can run code and is never opened; convert it with: python -m wafer_tf.readers",
-}
-"""First bytes of files one may well have at hand, and what to say of them."""
+MAX_BYTES = MAX_WHOLE
+"""What cannot be read twice, a pipe, may have so many bytes: a station has little memory."""
+_CHUNK = 1 << 20
 
 
 class Found(NamedTuple):
@@ -36,104 +25,99 @@ class Found(NamedTuple):
 
     Attributes:
         name: the record's id.
-        sha256: of the file's bytes where it is one map; of a map in a file of many `grid_sha256`. None of a file that
-            was not read whole, and of what is no map in a file of many.
-        grid: (rows, cols) uint8, checked; or the error that says what is wrong.
+        number: which map of the file it is, from 1.
+        sha256: of the file's bytes where it is one map; of a map in a file of many `grid_sha256`. None of what is no
+            map in a file of many.
+        file_sha256: of the file's bytes.
+        format: of the file, None where it was not recognised.
+        found: the map and what the file says of it; or the error that says what is wrong.
     """
 
     name: str
+    number: int
     sha256: str | None
-    grid: NDArray[np.uint8] | InputError
+    file_sha256: str
+    format: str | None
+    found: WaferMap | InputError
+
+    @property
+    def grid(self) -> NDArray[np.uint8]:
+        """The map, (rows, cols) uint8, checked.
+
+        Raises:
+            InputError: it is none.
+        """
+        if isinstance(self.found, InputError):
+            raise self.found
+        return self.found.grid
 
 
-def find_maps(data: bytes, name: str) -> Iterator[Found]:
-    """Give the maps of one file in order; bad input is given as an error, not raised.
+def find_maps(
+    file: bytes | BinaryIO, name: str, options: Options = DEFAULT, *, file_sha256: str | None = None
+) -> Iterator[Found]:
+    """Give the maps of one file in order, each as soon as it is known; bad input is given as an error, not raised.
 
     Args:
-        data: contents of a .npy or text grid (one map), or of an npz (one array, or the columns of a wafer set).
-        name: the file's name. It is the id of a single map; a map of a wafer set is LOT/WAFER, or NAME:NUMBER from 0
+        file: its contents, or the file itself, opened in binary and seekable.
+        name: the file's name. It is the id of a single map; a map of a file of many is LOT/WAFER, or NAME:NUMBER from 0
             where the lot or the wafer is not known.
+        options: what the file does not say.
+        file_sha256: of the file, where it is known already.
     """
-    if len(data) > MAX_BYTES:
-        yield Found(name, None, InputError(f"{name}: over {MAX_BYTES} bytes; read a wafer set with {SET_COMMAND}."))
-        return
-    sha256 = hashlib.sha256(data).hexdigest()
+    if isinstance(file, bytes):
+        file_sha256, stream = file_sha256 or hashlib.sha256(file).hexdigest(), io.BytesIO(file)
+    else:
+        file_sha256, stream = file_sha256 or _sha256(file), file  # type: ignore[assignment]
+    format, wafers = _open(stream, name, options)
+    before, number = None, 0
+    for found in wafers:
+        if before is not None:
+            number += 1
+            yield _of_many(before, name, number, file_sha256, format)
+        before = found
+    if before is None:
+        before = InputError(f"{name}: no wafer in it; expected at least one.")
+    if number:
+        yield _of_many(before, name, number + 1, file_sha256, format)
+    else:
+        yield Found(name, 1, file_sha256, file_sha256, format, before)
+
+
+def wafer_name(lot: str, wafer: str, otherwise: str) -> str:
+    """Return the id of a map of many: LOT/WAFER, or `otherwise` where the lot or the wafer is not known."""
+    return f"{lot}/{wafer}" if lot and wafer else otherwise
+
+
+def _open(stream: BinaryIO, name: str, options: Options) -> tuple[str | None, Iterator[WaferMap | InputError]]:
     try:
-        if data.startswith(b"PK"):
-            yield from _npz(data, name, sha256)
-        else:
-            yield Found(name, sha256, _single(data, name))
+        file = read_maps(stream, name, options)
     except InputError as error:
-        yield Found(name, sha256, error)
-    except DAMAGED as error:
-        yield Found(name, sha256, InputError(f"{name}: damaged npz archive ({error}); expected a whole one."))
+        return None, iter([error])
     except MemoryError:
-        yield Found(name, sha256, InputError(f"{name}: not enough memory to read it."))
+        return None, iter([InputError(f"{name}: not enough memory to read it.")])
+    return f"{file.format} {file.version}".rstrip(), _wafers(file.wafers, name)
 
 
-def wafer_name(lot: str, wafer_index: float, otherwise: str) -> str:
-    """Return the id of a map of a wafer set: LOT/WAFER, or `otherwise` where the lot or the wafer is not known."""
-    return f"{lot}/{wafer_index:.0f}" if lot and 0 < wafer_index < np.inf else otherwise
+def _wafers(wafers: Iterator[WaferMap | InputError], name: str) -> Iterator[WaferMap | InputError]:
+    try:
+        yield from wafers
+    except InputError as error:
+        yield error
+    except MemoryError:
+        yield InputError(f"{name}: not enough memory to read it.")
 
 
-def _single(data: bytes, name: str) -> NDArray[np.uint8]:
-    if data.startswith(NPY_MAGIC):
-        return npy_grid(data, name)
-    for start, what in FOREIGN.items():
-        if data.startswith(start):
-            raise InputError(f"{name}: {what}.")
-    if not data.strip():
-        raise InputError(f"{name}: empty; expected a .npy, .npz or text grid of dies.")
-    return text_grid(data, name)
+def _of_many(found: WaferMap | InputError, name: str, number: int, file_sha256: str, format: str | None) -> Found:
+    otherwise = f"{name}:{number - 1}"
+    if isinstance(found, InputError):
+        return Found(otherwise, number, None, file_sha256, format, found)
+    id = wafer_name(found.lot, found.wafer, otherwise)
+    return Found(id, number, grid_sha256(found.grid), file_sha256, format, found)
 
 
-def _npz(data: bytes, name: str, sha256: str) -> Iterator[Found]:
-    if data.count(ENTRY) > MAX_ENTRIES:
-        raise InputError(f"{name}: an archive of over {MAX_ENTRIES} entries; expected an npz of one or a few arrays.")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        keys = {info.filename.removesuffix(".npy") for info in entries}
-        if keys.issuperset(WAFER_SET):
-            yield from _wafer_set(archive, name)
-        elif len(entries) == 1:
-            yield Found(name, sha256, npy_grid(_entry(archive, entries[0], name), name))
-        else:
-            held = ", ".join(sorted(keys)[:8])[:200] or "no array"
-            raise InputError(f"{name}: an npz of {held}; expected one array, or {', '.join(WAFER_SET)}.")
-
-
-def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
-    if info.compress_type not in PACKINGS or info.file_size > MAX_GRID_BYTES:
-        raise InputError(
-            f"{name}: its array is packed by method {info.compress_type} and claims {info.file_size} bytes; expected "
-            f"deflate and at most {MAX_GRID_BYTES} bytes."
-        )
-    with archive.open(info) as stream:
-        return stream.read(MAX_GRID_BYTES + 1)
-
-
-def _wafer_set(archive: zipfile.ZipFile, name: str) -> Iterator[Found]:
-    column = partial(read_entry, archive, where=name, max_bytes=MAX_BYTES)
-    shapes = column("shapes", kinds="iu")
-    if shapes.ndim != 2 or shapes.shape[1] != 2:
-        raise InputError(f"{name}: shapes has shape {shapes.shape}; expected (wafers, 2).")
-    n = len(shapes)
-    if not 1 <= n <= MAX_MAPS:
-        raise InputError(f"{name}: {n} wafers; expected 1 to {MAX_MAPS}. Judge a larger set with: {SET_COMMAND}.")
-    offsets, flat = column("offsets", kinds="iu", shape=(n + 1,)), column("flat", kinds="u")
-    lot, index = column("lot", kinds="U", shape=(n,)), column("wafer_index", kinds="iuf", shape=(n,))
-    if flat.ndim != 1 or offsets[0] != 0 or offsets[-1] != len(flat) or (offsets[1:] < offsets[:-1]).any():
-        raise InputError(f"{name}: offsets do not span its {n} maps of {flat.size} cells.")
-    bounds, sides = offsets.tolist(), shapes.tolist()
-    for i, (rows, cols) in enumerate(sides):
-        wafer = wafer_name(str(lot[i]), float(index[i]), f"{name}:{i}")
-        cells = flat[bounds[i] : bounds[i + 1]]
-        try:
-            if not (MIN_SIDE <= rows <= MAX_SIDE and MIN_SIDE <= cols <= MAX_SIDE):
-                raise bad_sides(wafer, (rows, cols))
-            if len(cells) != rows * cols:
-                raise InputError(f"map {wafer}: {len(cells)} cells for {rows} rows x {cols} columns.")
-            grid = check_map(cells.reshape(rows, cols), wafer)
-            yield Found(wafer, grid_sha256(grid), grid)
-        except InputError as error:
-            yield Found(wafer, None, error)
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := stream.read(_CHUNK):
+        digest.update(piece)
+    stream.seek(0)
+    return digest.hexdigest()

@@ -1,16 +1,22 @@
 """The station's answer: one JSON line per wafer map. Needs numpy and the standard library alone."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import verdict
 from wafer_tf.dies import CLASSES
+from wafer_tf.formats.wafer_map import WaferMap
+
+if TYPE_CHECKING:
+    from wafer_tf.waferset import Wafer
 
 Record = dict[str, Any]
-KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
+FIRST_KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
+"""Keys of every record ever written; what came later may be missing from an old line."""
+KEYS = (*FIRST_KEYS, "lot", "wafer", "product", "step", "time", "format", "notes", "file", "file_sha256", "map", "maps")
 """A record's keys, in this order.
 
 id             the file as named on the command line; of a file of many maps LOT/WAFER, or FILE:NUMBER from 0
@@ -23,9 +29,65 @@ probabilities  {class: 0..1 to 6 places}, null if rejected
 decision       "none", "defect", "review" (the likeliest class is not likely enough) or "rejected"
 ms             milliseconds from the map's bytes to this record
 reason         why it was rejected, else null
+lot, wafer, product, step
+               as the file names them, null where it does not
+time           when the wafer was tested, ISO 8601, null where the file does not say
+format         of the file, as `wafer-tf inspect` names it, null where it was not recognised
+notes          what was assumed and what is odd, in sentences
+file           its name, as the id gives it where it is one map
+file_sha256    of the file's bytes, null where they could not be read
+map, maps      which map of the file this is, from 1, and how many it holds, null where that is not known yet
 """
 OK, REJECTED = "ok", "rejected"
 MAX_REASON = 500
+MAX_NOTES = 10
+MAX_WORD = 200
+"""Characters of a lot, wafer, product or step."""
+NOTHING_SAID: dict[str, Any] = {
+    **dict.fromkeys(("lot", "wafer", "product", "step", "time", "format")),
+    "notes": [],
+    "file": None,
+    "file_sha256": None,
+    "map": 1,
+    "maps": None,
+}
+
+
+def said(
+    wafer: WaferMap | None,
+    *,
+    format: str | None,
+    file: str,
+    file_sha256: str | None,
+    map: int = 1,
+    maps: int | None = None,
+) -> dict[str, Any]:
+    """Return the part of a record that the file gives; the keys after FIRST_KEYS, see KEYS."""
+    found: dict[str, Any] = {"lot": None, "wafer": None, "product": None, "step": None, "time": None}
+    notes: list[str] = []
+    if wafer is not None:
+        found = {key: getattr(wafer, key)[:MAX_WORD] or None for key in found}
+        notes = [*wafer.warnings, *wafer.assumed]
+    return {
+        **found,
+        "format": format,
+        "notes": [_short(note) for note in notes[:MAX_NOTES]],
+        "file": file,
+        "file_sha256": file_sha256,
+        "map": map,
+        "maps": maps,
+    }
+
+
+def of_set(wafer: "Wafer", file: str, row: int) -> dict[str, Any]:
+    """Return the same for a wafer of a set, which stands in `row`, from 0, of `file`."""
+    found = {"lot": wafer.lot, "wafer": wafer.wafer, "product": wafer.product, "step": wafer.step, "time": wafer.time}
+    return {
+        **NOTHING_SAID,
+        **{key: text[:MAX_WORD] or None for key, text in found.items()},
+        "file": file,
+        "map": row + 1,
+    }
 
 
 def answered(
@@ -36,6 +98,7 @@ def answered(
     input_sha256: str | None,
     bundle_sha256: str,
     ms: float,
+    said: dict[str, Any] = NOTHING_SAID,
 ) -> Record:
     """Return the record of a map that was judged.
 
@@ -44,6 +107,7 @@ def answered(
         probabilities: (9,) in the order of CLASSES.
         review_below: the decision is "review" where the likeliest class is less likely than this.
         input_sha256, bundle_sha256, ms: see KEYS.
+        said: what the file says of the wafer, see `said`.
     """
     values = probabilities.tolist()
     return {
@@ -56,10 +120,19 @@ def answered(
         "decision": verdict(values, review_below=review_below),
         "ms": round(ms, 3),
         "reason": None,
+        **said,
     }
 
 
-def rejected(name: str, reason: str, *, input_sha256: str | None, bundle_sha256: str, ms: float = 0.0) -> Record:
+def rejected(
+    name: str,
+    reason: str,
+    *,
+    input_sha256: str | None,
+    bundle_sha256: str,
+    ms: float = 0.0,
+    said: dict[str, Any] = NOTHING_SAID,
+) -> Record:
     """Return the record of a map, or of a whole file, that cannot be judged."""
     return {
         "id": name,
@@ -70,8 +143,13 @@ def rejected(name: str, reason: str, *, input_sha256: str | None, bundle_sha256:
         "probabilities": None,
         "decision": REJECTED,
         "ms": round(ms, 3),
-        "reason": reason if len(reason) <= MAX_REASON else f"{reason[:MAX_REASON]}...",
+        "reason": _short(reason),
+        **said,
     }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}..."
 
 
 def to_line(record: Record) -> str:
@@ -92,6 +170,6 @@ def from_line(line: str) -> Record:
     if not line.endswith("\n"):
         raise ValueError("the line does not end")
     record = json.loads(line)
-    if not isinstance(record, dict) or tuple(record) != KEYS:
-        raise ValueError(f"expected an object of {', '.join(KEYS)}")
+    if not isinstance(record, dict) or tuple(record)[: len(FIRST_KEYS)] != FIRST_KEYS:
+        raise ValueError(f"expected an object that begins with {', '.join(FIRST_KEYS)}")
     return record

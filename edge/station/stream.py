@@ -1,6 +1,6 @@
 """Cut a stream of wafer maps into pieces of one map each, as soon as each is whole. Needs numpy alone.
 
-A stream is npy arrays one after another, or text grids parted by blank lines, or one npz archive.
+A stream is npy arrays one after another, or text grids parted by blank lines, or one file of any other format.
 """
 
 import io
@@ -12,6 +12,9 @@ from wafer_tf.formats.grids import MAX_BYTES as MAX_GRID_BYTES
 from wafer_tf.formats.grids import MAX_HEADER, NPY_MAGIC, npy_header, npy_header_size
 
 _CHUNK = 1 << 16
+_FILE_STARTS = tuple(bytes([start]) for start in b"<#%{\x1f\x89\x8b\xd0\xfd\xff")
+"""What a file may begin with that no grid does; most others begin with a letter."""
+_STDF = b"\0\n"
 
 
 def split(stream: io.BufferedReader) -> Iterator[bytes]:
@@ -24,7 +27,7 @@ def split(stream: io.BufferedReader) -> Iterator[bytes]:
     start = stream.peek(1)[:1]
     if start == NPY_MAGIC[:1]:
         yield from _arrays(stream)
-    elif start == b"P":  # an archive, which cannot be cut
+    elif start.isalpha() or start in _FILE_STARTS or stream.peek(4)[2:4] == _STDF:  # a file, which cannot be cut
         yield stream.read(MAX_BYTES + 1)
     elif start:
         yield from _texts(stream)

@@ -29,7 +29,7 @@ class OnGrid(NamedTuple):
 
 
 def notch_down(grid: NDArray[Any], notch: int) -> NDArray[Any]:
-    """Turn a grid, (rows, cols, ...), drawn with its notch at `notch` degrees clockwise from down, so that it is down."""
+    """Turn a (rows, cols) grid whose notch is at `notch` degrees clockwise from down so that it is down."""
     return np.rot90(grid, notch // 90)
 
 

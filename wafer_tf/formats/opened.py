@@ -1,4 +1,4 @@
-"""A file as the format readers are handed it: a stream with its first bytes, and a budget. Needs the standard library."""
+"""A file as the readers of formats are handed it: a stream and its first bytes. Needs the standard library alone."""
 
 import io
 from typing import BinaryIO

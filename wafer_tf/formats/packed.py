@@ -53,7 +53,9 @@ class _Unpacked(io.RawIOBase):
     def _start(self) -> None:
         self._stream.seek(0)
         self._size = 0
-        self._content = gzip.GzipFile(fileobj=self._stream) if self._kind == "gzip" else _Members(self._stream, self._kind)
+        self._content = (
+            gzip.GzipFile(fileobj=self._stream) if self._kind == "gzip" else _Members(self._stream, self._kind)
+        )
 
     def readable(self) -> bool:
         return True

@@ -24,7 +24,7 @@ from wafer_tf.readers.source import (
     offsets_of,
     tight,
 )
-from wafer_tf.waferset import WaferSet
+from wafer_tf.waferset import OPTIONAL_COLUMNS, WaferSet
 from wafer_tf.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FORMAT = b"wafer_tf wafer set 1"
 COLUMNS = ("dies", "rows", "cols", "lot", "wafer_index", "label", "split")
 TEXTS = ("lot", "split", "label")
+"""Columns of text that every set has; OPTIONAL_COLUMNS of `waferset` came later, so that old sets lack them."""
 ZSTD_LEVEL = 1
 MAX_GROUP_CELLS = 1 << 30
 
@@ -43,6 +44,7 @@ def schema() -> "pa.Schema":
 
     types = (pa.binary(), pa.int32(), pa.int32(), pa.string(), pa.int32(), pa.string(), pa.string())
     fields = [pa.field(name, kind, nullable=name == "label") for name, kind in zip(COLUMNS, types, strict=True)]
+    fields += [pa.field(name, pa.string()) for name in OPTIONAL_COLUMNS]
     return pa.schema(fields, metadata={b"format": FORMAT, b"classes": json.dumps(CLASSES).encode()})
 
 
@@ -87,8 +89,8 @@ def write_batches(batches: Iterable[WaferSet], path: str | os.PathLike[str], *, 
                 layout,
                 compression="zstd",
                 compression_level=ZSTD_LEVEL,
-                use_dictionary=[name for name in COLUMNS if name != "dies"],
-                write_statistics=[name for name in COLUMNS if name != "dies"],
+                use_dictionary=[name for name in layout.names if name != "dies"],
+                write_statistics=[name for name in layout.names if name != "dies"],
             ) as writer,
         ):
             for batch in batches:
@@ -112,6 +114,7 @@ def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
         pa.array(batch.wafer_index.astype(np.int32)),
         pa.array(names[batch.label], pa.string()),
         pa.array(batch.official_split.tolist(), pa.string()),
+        *(pa.array([text or None for text in getattr(batch, name).tolist()], pa.string()) for name in OPTIONAL_COLUMNS),
     ]
     return pa.Table.from_arrays(columns, schema=layout)
 
@@ -128,10 +131,11 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
         _check_layout(path, pq.read_schema(path))
-        file = pq.ParquetFile(path, read_dictionary=list(TEXTS))
+        file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *OPTIONAL_COLUMNS])
         if file.metadata.num_rows > MAX_WAFERS:
             raise InputError(f"{path}: {file.metadata.num_rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
-        small = file.read([name for name in COLUMNS if name != "dies"])
+        more = [name for name in OPTIONAL_COLUMNS if name in file.schema_arrow.names]
+        small = file.read([name for name in (*COLUMNS, *more) if name != "dies"])
         small.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
@@ -145,6 +149,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     index = small["wafer_index"].to_numpy().astype(np.int32)
     label = class_codes(names, str(path))
     check_splits(split, str(path))
+    said = {name: _text(path, small[name], name) for name in more}
 
     def batches() -> Iterator[WaferSet]:
         first = 0
@@ -152,7 +157,8 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
             last = first + file.metadata.row_group(group).num_rows
             for a, b, flat in _dies(path, file, group, shapes, first, last):
                 columns = (lot[a:b], index[a:b], label[a:b], split[a:b])
-                yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns)
+                texts: dict[str, Any] = {name: column[a:b] for name, column in said.items()}
+                yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns, **texts)
             first = last
 
     return Source(path, "Parquet wafer set", len(shapes), int(offsets_of(shapes)[-1]), batches, file)
@@ -197,7 +203,7 @@ def _dies(
 
 def _check_layout(path: Path, found: "pa.Schema") -> None:
     metadata = found.metadata or {}
-    twice = [name for name in COLUMNS if found.names.count(name) > 1]
+    twice = [name for name in (*COLUMNS, *OPTIONAL_COLUMNS) if found.names.count(name) > 1]
     if twice:
         raise InputError(f"{path}: two columns {twice[0]}; expected one each of {', '.join(COLUMNS)}.")
     missing = [name for name in COLUMNS if name not in found.names]
@@ -217,6 +223,8 @@ def _check_layout(path: Path, found: "pa.Schema") -> None:
             f"expected {json.dumps(CLASSES)}, in this order."
         )
     for field in schema():
+        if field.name in OPTIONAL_COLUMNS and field.name not in found.names:
+            continue
         if found.field(field.name).type != field.type:
             raise InputError(f"{path}: column {field.name} is {found.field(field.name).type}; expected {field.type}.")
 

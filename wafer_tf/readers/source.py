@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, UNLABELLED, Die, bad_sides, check_map
+from wafer_tf.dies import MAX_CELLS as MAX_MAP_CELLS
 from wafer_tf.errors import InputError
-from wafer_tf.waferset import WaferSet
+from wafer_tf.waferset import COLUMNS, WaferSet
 
 BATCH_ROWS = 8192
 BATCH_CELLS = 1 << 25
@@ -56,9 +57,9 @@ class Source(AbstractContextManager["Source"]):
         for batch in self.batches():
             flat[done : done + len(batch.flat)] = batch.flat
             done += len(batch.flat)
-            parts.append((batch.shapes, batch.lot, batch.wafer_index, batch.label, batch.official_split))
-        shapes, lot, wafer_index, label, split = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return WaferSet(flat, offsets_of(shapes), shapes, lot, wafer_index, label, split)
+            parts.append((batch.shapes, *(getattr(batch, name) for name in COLUMNS)))
+        shapes, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return WaferSet(flat, offsets_of(shapes), shapes, *columns)
 
 
 def offsets_of(shapes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -88,7 +89,7 @@ def check_shapes(shapes: NDArray[np.int64], where: str) -> None:
         raise InputError(f"{where}: no wafer in it; expected at least one.")
     if len(shapes) > MAX_WAFERS:
         raise InputError(f"{where}: {len(shapes)} wafers; expected at most {MAX_WAFERS}. Split the file.")
-    wrong = ((shapes < MIN_SIDE) | (shapes > MAX_SIDE)).any(axis=1)
+    wrong = ((shapes < MIN_SIDE) | (shapes > MAX_SIDE)).any(axis=1) | (shapes.prod(axis=1) > MAX_MAP_CELLS)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise bad_sides(f"{where} row {row}", shapes[row].tolist())

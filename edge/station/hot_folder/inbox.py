@@ -12,9 +12,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from time import monotonic
+from typing import BinaryIO
 
 from wafer_tf.whole_files import MAX_NAME, write_whole
 
@@ -22,8 +25,10 @@ DONE, QUARANTINE = "done", "quarantine"
 UNFINISHED = (".tmp", ".part", ".partial")
 EMPTY_TIMES = 10
 """An empty file must be quiet so many times longer: many writers make the file first and fill it later."""
-MAX_BYTES = 16 * 2**20
-"""A larger file is not read into memory; the largest map there may be takes 720,000 bytes as int64."""
+MAX_BYTES = 2**32
+"""A larger file is not judged. Test results of a lot, as STDF, take some hundred megabytes."""
+MAX_IN_MEMORY = 16 * 2**20
+"""A larger file is handed on open rather than in memory."""
 
 _CHUNK = 2**20
 
@@ -55,7 +60,7 @@ class Inbox:
         Args:
             path: the folder.
             settle_s: seconds for which a file must not have changed, over at least two scans.
-            max_bytes: contents of a larger file are hashed, but not given.
+            max_bytes: a larger file is hashed, but not given.
         """
         self.path, self.strange = path, dict[str, str]()
         """`strange`: what is no file to be judged, and why."""
@@ -106,7 +111,7 @@ class Inbox:
         self._waiting = waiting
         return [name for _, name in sorted(whole)]
 
-    def take(self, name: str, *, stop: Callable[[], bool]) -> tuple[Taken, bytes | None] | None:
+    def take(self, name: str, *, stop: Callable[[], bool]) -> tuple[Taken, bytes | BinaryIO | None] | None:
         """Read a whole file.
 
         Args:
@@ -114,8 +119,9 @@ class Inbox:
             stop: asked now and then while a long file is read; True gives up.
 
         Returns:
-            What it is and what it holds, None for the latter where it is too large; None alone where the file was not
-            quiet, is gone, or the reading was given up.
+            What it is and what it holds: its contents; the open file where it is over MAX_IN_MEMORY, to be closed by
+            the caller and asked for by `unchanged` when it has been read; None where it is too large. None alone where
+            the file was not quiet, is gone, or the reading was given up.
 
         Raises:
             OSError: it cannot be read now.
@@ -128,14 +134,22 @@ class Inbox:
             self._leave(name)
         return found
 
-    def _read(self, name: str, stamp: Stamp, stop: Callable[[], bool]) -> tuple[Taken, bytes | None] | None:
+    def unchanged(self, taken: Taken) -> bool:
+        """Whether a file is still the one that was taken; if not, it must be quiet anew."""
+        if _stamp_of(self.path / taken.name) == taken.stamp:
+            return True
+        self._leave(taken.name)
+        return False
+
+    def _read(self, name: str, stamp: Stamp, stop: Callable[[], bool]) -> tuple[Taken, bytes | BinaryIO | None] | None:
         path = self.path / name
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        with os.fdopen(fd, "rb", buffering=0) as file:
-            large = stamp[0] > self.max_bytes
+        with ExitStack() as open_files:
+            file = open_files.enter_context(os.fdopen(fd, "rb", buffering=0))
+            large = stamp[0] > MAX_IN_MEMORY
             pieces, digest, size = list[bytes](), hashlib.sha256(), 0
             while piece := file.read(_CHUNK):
                 digest.update(piece)
@@ -146,7 +160,14 @@ class Inbox:
                     pieces.append(piece)
             if size != stamp[0] or _stamp_of(path) != stamp:
                 return None
-        return Taken(name, digest.hexdigest(), stamp), None if large else b"".join(pieces)
+            taken = Taken(name, digest.hexdigest(), stamp)
+            if not large:
+                return taken, b"".join(pieces)
+            if size > self.max_bytes:
+                return taken, None
+            file.seek(0)
+            open_files.pop_all()
+            return taken, BufferedReader(file)
 
     def put_away(self, taken: Taken, reason: str | None) -> bool:
         """Move a file to `done`, or with a reason to `quarantine`; never onto a file of other contents.

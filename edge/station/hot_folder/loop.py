@@ -7,44 +7,50 @@ is on record, move records.jsonl away: a new one is begun.
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.station.hot_folder.claim import Claim
 from edge.station.hot_folder.faults import file_place, is_file
 from edge.station.hot_folder.inbox import Inbox, Taken
 from edge.station.hot_folder.record_files import Ledger, record_id
 from edge.station.hot_folder.status import Status, say
-from edge.station.records import OK, Record, rejected, to_line
+from edge.station.records import OK, Record, rejected, said, to_line
 from wafer_tf.errors import InputError, UsageError
 
 BATCH, BATCH_S = 64, 1.0
 """Wafers whose records one fsync makes durable, and the seconds after which fewer will do."""
+MAX_MAPS = 10_000
+"""Maps a file may hold: all its records are in memory at once."""
 _SLICE_S = 0.1
 _WRONG_AT_START = (UsageError, FileExistsError, NotADirectoryError, PermissionError)
 
-JudgeFile = Callable[[bytes, str], Iterable[Record]]
+JudgeFile = Callable[[bytes | BinaryIO, str], Iterable[Record]]
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """A file in hand and the record of its contents.
+    """A file in hand and the records of its maps.
 
     Attributes:
-        line: the record, to be made durable; None where it is.
+        records: of all its maps.
+        lines: those of them that are to be made durable, each with its line.
         is_duplicate: the name has to go among the duplicates.
     """
 
     taken: Taken
-    record: Record
-    line: str | None
+    records: list[Record]
+    lines: list[tuple[Record, str]]
     is_duplicate: bool
 
     @property
     def reason(self) -> str | None:
-        """Why it could not be judged; None where it could."""
-        return None if self.record["status"] == OK else str(self.record["reason"])
+        """Why none of its maps could be judged; None where one could."""
+        reasons = [None if record["status"] == OK else str(record["reason"]) for record in self.records]
+        return None if None in reasons else reasons[0]
 
 
 class HotFolder:
@@ -164,7 +170,8 @@ class HotFolder:
     def _judge_all(self, names: list[str]) -> int:
         taken_up = 0
         batch: list[_Judged] = []
-        new: dict[str, Record] = {}
+        new: dict[str, list[Record]] = {}
+        lines = 0
         began = time.monotonic()
         for name in names:
             if self.stop is not None or not self._open or "IN" in self._faults:
@@ -176,23 +183,23 @@ class HotFolder:
             if judged is None:
                 continue
             batch.append(judged)
-            if judged.line is not None:
-                new[judged.taken.sha256] = judged.record
+            new[judged.taken.sha256] = judged.records
+            lines += len(judged.lines)
             # While OUT fails, one wafer is enough to find out that it still does.
-            if len(batch) >= BATCH or time.monotonic() - began >= BATCH_S or "OUT" in self._faults:
+            if max(len(batch), lines) >= BATCH or time.monotonic() - began >= BATCH_S or "OUT" in self._faults:
                 self._commit(batch)
-                batch, new, began = [], {}, time.monotonic()
+                batch, new, lines, began = [], {}, 0, time.monotonic()
                 self._tell()
         if self._open:
             self._commit(batch)
         return taken_up
 
-    def _take_and_judge(self, name: str, new: dict[str, Record]) -> _Judged | None:
-        """Return a file with its record, None where it has to wait.
+    def _take_and_judge(self, name: str, new: dict[str, list[Record]]) -> _Judged | None:
+        """Return a file with its records, None where it has to wait.
 
         Args:
             name: one of `Inbox.scan`.
-            new: records in hand that are not durable yet, by SHA-256.
+            new: records in hand that are not durable yet, by the SHA-256 of their file.
         """
         try:
             found = self._inbox.take(name, stop=lambda: self.stop is not None)
@@ -203,43 +210,58 @@ class HotFolder:
         if found is None:
             return None
         taken, data = found
-        id = record_id(name)
+        with nullcontext() if isinstance(data, bytes | None) else data:
+            judged = self._judged(taken, data, new)
+            if judged is None or (not isinstance(data, bytes | None) and not self._inbox.unchanged(taken)):
+                return None
+        self._faults.clear(file_place(name))
+        return judged
+
+    def _judged(self, taken: Taken, data: bytes | BinaryIO | None, new: dict[str, list[Record]]) -> _Judged | None:
+        id = record_id(taken.name)
         try:
-            known = new.get(taken.sha256) or self._ledger.record_of(taken.sha256)
+            known = new.get(taken.sha256) or self._ledger.records_of(taken.sha256)
         except OSError as error:
             self._lose_out(error)
             return None
         if known is not None:
-            is_duplicate = known["id"] != id and not self._ledger.is_duplicate(id, taken.sha256)
-            self._faults.clear(file_place(name))
-            return _Judged(taken, known, line=None, is_duplicate=is_duplicate)
+            is_duplicate = _first_id(known) != id and not self._ledger.is_duplicate(id, taken.sha256)
+            return _Judged(taken, known, lines=[], is_duplicate=is_duplicate)
         try:
-            record = self._record(id, taken, data)
-            line = to_line(record)
+            records = self._records(id, taken, data)
+            lines = [(record, to_line(record)) for record in records if not self._ledger.is_on_record(record)]
         except Exception as error:  # a fault of the station, not of the map: that waits for the next try
-            self._status.fail(file_place(name), error)
+            self._status.fail(file_place(taken.name), error)
             return None
-        self._faults.clear(file_place(name))
-        return _Judged(taken, record, line=line, is_duplicate=False)
+        return _Judged(taken, records, lines=lines, is_duplicate=False)
 
-    def _record(self, id: str, taken: Taken, data: bytes | None) -> Record:
-        def refused(reason: str) -> Record:
-            return rejected(id, reason, input_sha256=taken.sha256, bundle_sha256=self._counts.bundle_sha256)
+    def _records(self, id: str, taken: Taken, data: bytes | BinaryIO | None) -> list[Record]:
+        def refused(reason: str) -> list[Record]:
+            what = said(None, format=None, file=id, file_sha256=taken.sha256, maps=1)
+            sha256 = self._counts.bundle_sha256
+            return [rejected(id, reason, input_sha256=taken.sha256, bundle_sha256=sha256, said=what)]
 
         if data is None:
-            return refused(f"{taken.stamp[0]} bytes; expected one map of at most {self._inbox.max_bytes} bytes")
-        records = list(islice(self._judge(data, id), 2))
-        if len(records) != 1:
-            return refused(f"{'more than one map' if records else 'no map'}; a hot folder takes one map per file")
-        return records[0] | {"id": id, "input_sha256": taken.sha256}
+            return refused(f"{taken.stamp[0]} bytes; expected a file of at most {self._inbox.max_bytes} bytes")
+        records = list(islice(self._judge(data, id), MAX_MAPS + 1))
+        if not records:
+            return refused("no map")
+        if len(records) > MAX_MAPS:
+            return refused(f"over {MAX_MAPS} maps; expected a file of at most that. Judge it by edge.classify")
+        own = {"file": id} | ({"id": id, "input_sha256": taken.sha256} if len(records) == 1 else {})
+        return [
+            record | own | {"file_sha256": taken.sha256, "map": number, "maps": len(records)}
+            for number, record in enumerate(records, 1)
+        ]
 
     def _commit(self, batch: list[_Judged]) -> None:
         """Make the lines of a batch durable, then move its files."""
-        new = [judged.record for judged in batch if judged.line is not None]
-        duplicates = [(record_id(j.taken.name), j.taken.sha256, j.record["id"]) for j in batch if j.is_duplicate]
+        new = [line for judged in batch for line in judged.lines]
+        duplicates = [(record_id(j.taken.name), j.taken.sha256, _first_id(j.records)) for j in batch if j.is_duplicate]
+        known = sum(not judged.lines for judged in batch)
         try:
-            self._ledger.add_records([(j.taken.sha256, j.line) for j in batch if j.line is not None])
-            for record in new:
+            self._ledger.add_records(new)
+            for record, _ in new:
                 self._counts.record(record)
             self._ledger.add_duplicates(duplicates)
         except OSError as error:
@@ -248,7 +270,7 @@ class HotFolder:
         if new or duplicates:
             self._faults.clear("OUT")
         self._counts.duplicates += len(duplicates)
-        self._counts.known += len(batch) - len(new) - len(duplicates)
+        self._counts.known += known - len(duplicates)
         self._unmoved |= {judged.taken.name: (judged.taken, judged.reason) for judged in batch}
         self._move([judged.taken.name for judged in batch])
 
@@ -294,3 +316,8 @@ class HotFolder:
     def _tell(self, *, last: bool = False) -> None:
         waiting = len(self._inbox) - sum(name in self._inbox for name in self._unmoved)
         self._status.tell(waiting, last=last)
+
+
+def _first_id(records: list[Record]) -> str:
+    """Return the record id of the file of these records, as it was called when they were written."""
+    return str(records[0].get("file") or records[0]["id"])  # an old record is of one map, named as its file

@@ -1,6 +1,6 @@
 """What is on record in OUT, and the lines that put it there. Needs the standard library alone.
 
-records.jsonl      one record per wafer, that is, per contents
+records.jsonl      one record per wafer: per contents of a file, and per map in it
 duplicates.jsonl   one line for every further file name with contents on record: id, input_sha256, first_id, time
 
 Both are known by hashes: a file that is seen again, after a kill or because it was sent again, gets no second line.
@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from edge.station.hot_folder.journal import Entry, Journal
-from edge.station.records import KEYS, OK, REJECTED, Record
+from edge.station.records import FIRST_KEYS, OK, REJECTED, Record
 
 
 class Ledger:
@@ -36,17 +36,26 @@ class Ledger:
         self._records.close()
         self._duplicates.close()
 
-    def record_of(self, input_sha256: str) -> Record | None:
-        """Return the record of the contents with this hash, None if there is none. Raises OSError."""
-        return self._records.get(_digest(input_sha256))
+    def records_of(self, file_sha256: str) -> list[Record] | None:
+        """Return the records of a file with this hash, None if not all of them are there. Raises OSError."""
+        records = [self._records.get(_map_key(file_sha256, 1))]
+        if records[0] is not None:
+            many = range(2, (records[0].get("maps") or 1) + 1)
+            records += [self._records.get(_map_key(file_sha256, number)) for number in many]
+        known = [record for record in records if record is not None]
+        return known if len(known) == len(records) else None
+
+    def is_on_record(self, record: Record) -> bool:
+        """Whether a record of this map of this file is there already."""
+        return _record_key(record) in self._records
 
     def is_duplicate(self, id: str, input_sha256: str) -> bool:
         """Whether this name with these contents is among the duplicates already."""
         return _name_and_contents(id, input_sha256) in self._duplicates
 
-    def add_records(self, lines: Sequence[tuple[str, str]]) -> None:
-        """Make (input_sha256, line) of new records durable. Raises OSError, and then none is on record."""
-        self._records.append([(_digest(input_sha256), line) for input_sha256, line in lines])
+    def add_records(self, records: Sequence[tuple[Record, str]]) -> None:
+        """Make new records with their lines durable. Raises OSError, and then none is on record."""
+        self._records.append([(_record_key(record), line) for record, line in records])
 
     def add_duplicates(self, duplicates: Sequence[tuple[str, str, str]]) -> None:
         """Make (id, input_sha256, first_id) durable. Raises OSError, and then none is on record."""
@@ -68,9 +77,20 @@ def record_id(name: str) -> str:
 
 
 def _record_key(record: Entry) -> bytes:
-    if not record.keys() >= set(KEYS) or not isinstance(record["id"], str) or record["status"] not in (OK, REJECTED):
+    known = record.keys() >= set(FIRST_KEYS) and isinstance(record["id"], str) and record["status"] in (OK, REJECTED)
+    if not known:
         raise ValueError("no record")
-    return _digest(record["input_sha256"])
+    if "file_sha256" not in record:  # of a station that took one map per file
+        return _digest(record["input_sha256"])
+    return _map_key(record["file_sha256"], record["map"])
+
+
+def _map_key(file_sha256: str, number: int) -> bytes:
+    """Return the key of a map of a file; the first map's is the file's own hash, as it was when there was no second."""
+    digest = _digest(file_sha256)
+    if type(number) is not int or number < 1:
+        raise ValueError(f"map {number!r}")
+    return digest if number == 1 else sha256(digest + str(number).encode()).digest()
 
 
 def _duplicate_key(line: Entry) -> bytes:

@@ -49,5 +49,5 @@ def test_a_bomb_is_refused_before_it_is_in_memory(kind: str) -> None:
 
 def test_an_xz_file_that_asks_for_much_memory_is_refused() -> None:
     greedy = lzma.compress(CONTENT, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29}])
-    with pytest.raises(InputError, match="xz packing is damaged.*[Mm]emory"):
+    with pytest.raises(InputError, match=r"xz packing is damaged.*[Mm]emory"):
         unpacked(io.BytesIO(greedy), greedy, "f").read()
