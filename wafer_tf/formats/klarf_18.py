@@ -14,6 +14,7 @@ from wafer_tf.formats.klarf_wafer import (
     Plan,
     Wafer,
     check_declared,
+    check_plans,
     class_numbers,
     defect_rows,
     plan_rows,
@@ -79,7 +80,7 @@ class _Reader:
         self.text, self.versions = text, versions
         self.content = Content(unit=1e-3)
         self.open: list[_Record] = []
-        self.wafers: list[_Record] = []
+        self.wafers: list[tuple[_Record, Wafer]] = []
 
     def read(self) -> Content:
         """Read all records."""
@@ -97,7 +98,7 @@ class _Reader:
             place = end.end() if end else at
             line = self.text.line(place)
             self.content.contradicts(f"line {line}: {self.text.rest(place)} stands behind the last record.")
-        self.content.wafers = [self._wafer(record) for record in self.wafers]
+        self.content.wafers = [self._wafer(record, wafer) for record, wafer in self.wafers]
         return self.content
 
     def _not_closed(self, at: int) -> None:
@@ -131,7 +132,7 @@ class _Reader:
             )
         if kind == "WAFERRECORD":
             record.wafer = Wafer(line=self.text.line(found.start("record")))
-            self.wafers.append(record)
+            self.wafers.append((record, record.wafer))
             if len(self.wafers) > MAX_WAFERS:
                 raise self.text.error_on(record.wafer.line, f"over {MAX_WAFERS} wafers; expected a lot's")
         self.open.append(record)
@@ -150,10 +151,8 @@ class _Reader:
             )
         self.open[-1].values[key] = values
 
-    def _wafer(self, record: _Record) -> Wafer:
-        assert record.wafer is not None
-        wafer, around = record.wafer, record
-        levels = [record]
+    def _wafer(self, record: _Record, wafer: Wafer) -> Wafer:
+        levels, around = [record], record
         while around.parent:
             around = around.parent
             levels.append(around)
@@ -215,16 +214,16 @@ class _Reader:
         wafer = record.wafer
         if name == "CLASSLOOKUPLIST":
             if table.names:
-                self.content.classes |= class_numbers(table)
+                self.content.classes.update(class_numbers(table))
             if len(table.lines) != declared:
                 self.content.contradicts(
                     f"line {line}: ClassLookupList declares {declared} classes and lists {len(table.lines)}."
                 )
         elif name == "SAMPLETESTPLANLIST":
             test = record.id if record.kind == "TESTRECORD" else "1"
-            (wafer.plans if wafer else record.plans).append(Plan(test, declared, table, line))
-            if len((wafer or record).plans) > MAX_WAFERS:
-                raise self.text.error_on(line, f"over {MAX_WAFERS} test plans; expected one a test")
+            plans = wafer.plans if wafer else record.plans
+            check_plans(self.text, len(plans), line)
+            plans.append(Plan(test, declared, table, line))
         elif wafer is None:
             raise self.text.error_on(line, f"{name} outside of any WaferRecord; expected it in one")
         elif name == "TESTSUMMARYLIST":

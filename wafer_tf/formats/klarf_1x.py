@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from wafer_tf.errors import InputError
 from wafer_tf.formats.klarf_text import Rows, Table, Text
 from wafer_tf.formats.klarf_wafer import (
     HEADER,
@@ -12,6 +13,7 @@ from wafer_tf.formats.klarf_wafer import (
     Content,
     Plan,
     Wafer,
+    check_plans,
     class_numbers,
     defect_rows,
     plan_rows,
@@ -60,7 +62,7 @@ class _Reader:
         self.values: dict[str, list[str]] = {}
         self.columns: list[str] = []
         self.summary_columns: list[str] = []
-        self.columns_line = self.summary_line = 1
+        self.columns_line = 1
         self.test = "1"
         self.wafer = Wafer(line=1)
         self.named = False  # whether this wafer has its WaferID
@@ -72,13 +74,19 @@ class _Reader:
         at = 0
         while found := _START.match(self.text.masked, at):
             at = self._statement(found)
-            if self.content.ended:
-                rest = _START.match(self.text.masked, at)
-                if rest and rest[1].upper() != b"FILEVERSION" and self.text.masked[at:].strip(b"\0\x1a \t\r\n;"):
-                    self.content.contradicts(f"line {self.text.line(rest.start(1))}: text behind EndOfFile.")
-                    break
+            if self.content.ended and self._nothing_follows(at):
+                break
         self._finish()
         return self.content
+
+    def _nothing_follows(self, at: int) -> bool:
+        """Return whether the file ends here, or another one does not begin."""
+        rest = _START.match(self.text.masked, at)
+        if rest and rest[1].upper() == b"FILEVERSION":
+            return False
+        if rest and self.text.masked[at:].strip(b"\0\x1a \t\r\n;"):
+            self.content.contradicts(f"line {self.text.line(rest.start(1))}: text behind EndOfFile.")
+        return True
 
     def _statement(self, found: re.Match[bytes]) -> int:
         start, after, word = found.start(1), found.end(), found[1]
@@ -97,15 +105,15 @@ class _Reader:
             return self._numbers(start, after)
         end = _END.search(self.text.masked, after)
         if end is None and key != "ENDOFFILE":
-            self._cut_off(start, word)
+            raise self._cut_off(start, word)
         stop = end.start() if end else len(self.text.masked)
         if end and end[0] != b";":
             self.wafer.note(f"line {self.text.line(start)}: {word.decode('latin-1')[:40]} does not end with ';'.")
         self._keyword(key, start, after, stop)
         return end.end() if end else stop
 
-    def _cut_off(self, start: int, word: bytes) -> None:
-        raise self.text.error(
+    def _cut_off(self, start: int, word: bytes) -> InputError:
+        return self.text.error(
             start,
             f"the file ends within {word[:40].decode('latin-1')}; expected its ';', and EndOfFile. It was cut off: "
             "transfer it again",
@@ -125,7 +133,7 @@ class _Reader:
         elif key == "DEFECTRECORDSPEC":
             self.columns, self.columns_line = self._columns("DefectRecordSpec", start, after, stop)
         elif key == "SUMMARYSPEC":
-            self.summary_columns, self.summary_line = self._columns("SummarySpec", start, after, stop)
+            self.summary_columns, _ = self._columns("SummarySpec", start, after, stop)
         elif key == "SUMMARYLIST":
             self._summary(start, after, stop)
         elif key == "CLASSLOOKUP":
@@ -163,6 +171,7 @@ class _Reader:
     def _begin_list(self, key: str, start: int) -> None:
         line = self.text.line(start)
         if key == "SAMPLETESTPLAN":
+            check_plans(self.text, len(self.wafer.plans), line)
             self.wafer.plans.append(Plan(self.test, -1, Rows(self.text, PLACE, PLACE, limit=0).table(), line))
             return
         if not self.columns:
@@ -182,9 +191,8 @@ class _Reader:
         closed = self.text.masked[last] == ord(";")
         name = "DefectList" if self.numbers_of == "DEFECTLIST" else "SampleTestPlan"
         if end is None and not closed:
-            self._cut_off(start, name.encode())
-        if self.numbers_of == "DEFECTLIST":
-            assert self.defects is not None
+            raise self._cut_off(start, name.encode())
+        if self.numbers_of == "DEFECTLIST" and self.defects is not None:
             self.defects.add(after, stop)
         else:
             self._plan(after, stop)
@@ -224,8 +232,8 @@ class _Reader:
                 try:
                     float(word)
                 except ValueError:
-                    said = word[:40].decode("latin-1")
-                    raise self.text.error_on(number, f"SampleTestPlan holds {said!r}; expected whole numbers")
+                    said = f"SampleTestPlan holds {word[:40].decode('latin-1')!r}; expected whole numbers"
+                    raise self.text.error_on(number, said) from None
 
     def _summary(self, start: int, after: int, stop: int) -> None:
         line, width = self.text.line(start), len(self.summary_columns)
@@ -250,7 +258,7 @@ class _Reader:
         rows = Rows(self.text, ["CLASSNUMBER"], ["CLASSNUMBER"], limit=1_000_000)
         for number, words in enumerate(entries, line + 1):
             rows.add(words[:1], number)
-        self.content.classes |= class_numbers(rows.table())
+        self.content.classes.update(class_numbers(rows.table()))
 
 
 class _DefectLines:
@@ -288,9 +296,7 @@ class _DefectLines:
         return self.rows.table()
 
     def _line(self, words: list[bytes], line: int) -> None:
-        if self.open and (
-            len(words) >= self.width - 1 if self._without_list() else len(self.open) + len(words) > self._wanted(words)
-        ):
+        if self.open and len(self.open) + len(words) > self._wanted(words):
             if not self._fits():
                 self._wrong()
             self._close()
@@ -317,18 +323,10 @@ class _DefectLines:
         return self.width + 2 * self._images(more)
 
     def _fits(self) -> bool:
-        """Return whether the open defect may end here without two values an image: one or three are written too."""
-        more = len(self.open) - self.width
-        images = self._images()
-        return self._without_list() or (images > 0 and more > 0 and more % images == 0)
-
-    def _without_list(self) -> bool:
-        return (
-            self.images == self.width - 1
-            and len(self.open) == self.images
-            and self.count >= 0
-            and self.open[self.count] == b"0"
-        )
+        """Return whether the open defect may end here without two values an image: some tools write one, or three."""
+        images, more = self._images(), len(self.open) - self.width
+        said = images > 0 and self.count >= 0 and self.open[self.count] == self.open[self.images]
+        return said and more > 0 and more % images == 0
 
     def _close(self) -> None:
         if self.open:

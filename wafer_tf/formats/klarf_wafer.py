@@ -10,6 +10,8 @@ from wafer_tf.formats.klarf_text import Rows, Table, Text
 MAX_DEFECTS = 2_000_000
 MAX_WAFERS = 1000
 """Wafers one file may hold; a lot has 25."""
+MAX_PLANS = 1000
+"""Test plans one wafer may have; there is one a test."""
 
 HEADER = frozenset(
     {
@@ -105,7 +107,7 @@ class Content:
 
     unit: float
     wafers: list[Wafer] = field(default_factory=list)
-    classes: frozenset[int] = frozenset()
+    classes: set[int] = field(default_factory=set)
     ended: bool = False
     counts: list[str] = field(default_factory=list)
 
@@ -139,6 +141,16 @@ def check_declared(text: Text, what: str, declared: int, limit: int, line: int) 
         raise text.error_on(line, f"{what} declares {declared} rows; expected at most {limit}")
 
 
+def check_plans(text: Text, plans: int, line: int) -> None:
+    """Refuse a wafer of endless plans.
+
+    Raises:
+        InputError: it has MAX_PLANS already.
+    """
+    if plans >= MAX_PLANS:
+        raise text.error_on(line, f"over {MAX_PLANS} test plans of one wafer; expected one a test")
+
+
 def plan_rows(text: Text, columns: list[str], declared: int, line: int) -> Rows:
     """Return a collector of a test plan's dies.
 
@@ -152,7 +164,7 @@ def plan_rows(text: Text, columns: list[str], declared: int, line: int) -> Rows:
     return Rows(text, columns, PLACE, limit=MAX_CELLS)
 
 
-def class_numbers(table: Table) -> frozenset[int]:
+def class_numbers(table: Table) -> list[int]:
     """Return the classes of a ClassLookup."""
     numbers = table.values[:, 0]
-    return frozenset(numbers[np.isfinite(numbers)].astype(np.int64).tolist())
+    return [int(number) for number in numbers[np.isfinite(numbers)]]
