@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.errors import InputError
-from wafer_tf.formats.klarf_dies import Dies, places
+from wafer_tf.formats.klarf_dies import Dies, distinct, places
 from wafer_tf.formats.klarf_text import Table
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.wafer_map import BinCount
@@ -120,11 +120,11 @@ def _by_class(
     if not taken.any():
         return []
     if classes is None:
-        return [BinCount("defect", False, len(np.unique(at[taken])))]
+        return [BinCount("defect", False, len(distinct(at[taken])))]
     known, code = np.unique(classes[taken], return_inverse=True)
     if len(known) > MAX_CLASSES:
         raise InputError(f"{name}: defects of {len(known)} classes; expected at most {MAX_CLASSES}.")
-    pairs = np.unique(code * dies + at[taken])
+    pairs = distinct(code * dies + at[taken])
     counts = np.bincount(pairs // dies, minlength=len(known))
     return [
         BinCount("no class" if np.isnan(number) else f"class {number:.15g}", False, int(count))

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.formats.klarf_dies import Dies, places
+from wafer_tf.formats.klarf_dies import Dies, distinct, places
 from wafer_tf.formats.klarf_text import Table
 from wafer_tf.formats.klarf_wafer import DEFECT, Wafer
 from wafer_tf.formats.options import Options
 
-NO_DEFECTS = Table(DEFECT, np.zeros((0, len(DEFECT))), np.zeros(0, np.int64))
+NO_DEFECTS = Table(DEFECT, np.zeros((0, len(DEFECT))), np.zeros(0, np.int32))
 
 
 def no_defects(wafer: Wafer) -> bool:
@@ -47,7 +47,7 @@ def check_summary(wafer: Wafer, defects: Table, dies: Dies | None, options: Opti
         own = _of_test(defects, test) & known if not alone else known
         read = {"NDEFECT": _defects(defects, test, alone), "NDIE": _dies(wafer, dies, test, alone)}
         if options.classes is None and not options.min_defect_size:
-            hit = np.unique(where[own])
+            hit = distinct(where[own])
             read["NDEFDIE"] = {len(hit), int(dies.find(hit)[1].sum()) if dies else len(hit)}
         for key, values in read.items():
             column = wafer.summary.column(key)
