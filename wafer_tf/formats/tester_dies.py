@@ -56,8 +56,8 @@ class Verdicts:
         if self._by_user or not odd:
             return []
         return [
-            f"{odd} results say pass (PART_FLG) and their bin fail (HBR), or the other way round; the results were believed "
-            "(--pass-bins goes by the bins)."
+            f"{odd} results say pass (PART_FLG) and their bin fail (HBR), or the other way round; the results were "
+            "believed (--pass-bins goes by the bins)."
         ]
 
 
