@@ -134,7 +134,7 @@ def write_atdf(
     time = "20:26:40 28-MAY-2026"
     lines = [
         ["FAR:A", 4, 2, "U"],
-        [f"MIR:{wafers[0][1] if wafers else 'LOT'}", "PART", *"JOB NODE TESTER".split(), time, time, "OP", "P", 1, ""],
+        [f"MIR:{wafers[0][1] if wafers else 'LOT'}", "PART", *("JOB", "NODE", "TESTER"), time, time, "OP", "P", 1, ""],
         ["WCR:" + SIDES[notch], "L" if x_left else "R", "U" if y_up else "D", 200, 3, 2.5, 3, "", ""],
     ]
     lines[1] += ["EWS1", "", 3]
