@@ -49,7 +49,7 @@ def maps_of(log: Log, options: Options) -> Iterator[WaferMap | InputError]:
         try:
             found.append(_map_of(tested, dies, name, log, verdicts, options))
         except InputError as error:
-            found.append(error)
+            found.append(InputError(f"{error} {log.cut}.") if log.cut and _unended(tested) else error)
     if not placed:
         raise InputError(f"{log.name}: no coordinates (a final test): no map. Expected the log of a wafer sort.")
     if placed > 1 and len(places) == 1 and not log.cut:
@@ -62,7 +62,7 @@ def maps_of(log: Log, options: Options) -> Iterator[WaferMap | InputError]:
 
 def _map_of(tested: Tested, dies: Dies, name: str, log: Log, verdicts: Verdicts, options: Options) -> WaferMap:
     if dies.unplaced == len(dies.results):
-        raise InputError(f"map {name}: none of {dies.unplaced} results has coordinates; expected those of dies.")
+        raise InputError(f"map {name}: {dies.unplaced} results, none with coordinates; expected those of dies.")
     picture = next(iter(log.pictures)) if len(log.pictures) == 1 else Picture()
     x_grows = picture.x_grows or "right"
     y_grows = picture.y_grows or options.y_axis or "down"
@@ -104,12 +104,11 @@ def _bins(counted: Counter[tuple[bool, int]]) -> tuple[BinCount, ...]:
 
 
 def _oddities(tested: Tested, dies: Dies, log: Log) -> Iterator[str]:
-    unended = tested.passes > len(tested.ended)
-    if log.cut and (unended or not tested.ended):
+    if log.cut and _unended(tested):
         yield f"{log.cut}: dies of this wafer may be missing."
     elif log.cut and tested is log.wafers[-1]:
         yield f"{log.cut}: wafers after this one may be missing."
-    elif unended:
+    elif tested.passes > len(tested.ended):
         yield "The wafer has no end record (WRR): dies of it may be missing."
     if tested.passes > 1:
         yield f"The wafer was tested in {tested.passes} passes (WIR); this is what they say together."
@@ -121,6 +120,10 @@ def _oddities(tested: Tested, dies: Dies, log: Log) -> Iterator[str]:
     orphans = np.count_nonzero(dies.results["flags"][dies.chosen["first"]] & RETEST)
     if orphans:
         yield f"{orphans} dies are marked as retested, but their first test is not here: a log of the retests alone?"
+
+
+def _unended(tested: Tested) -> bool:
+    return not tested.ended or tested.passes > len(tested.ended)
 
 
 def _iso(seconds: int) -> str:
