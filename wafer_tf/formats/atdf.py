@@ -22,6 +22,7 @@ from wafer_tf.formats.tester_log import (
     NO_VERDICT,
     PART,
     RETEST,
+    UNKNOWN,
     Bin,
     Ended,
     Log,
@@ -148,7 +149,8 @@ class _Fields:
         return int(text)
 
     def count(self, index: int) -> int | None:
-        return self.number(index, -1) if self.text(index) else None
+        count = self.number(index, UNKNOWN)
+        return None if count == UNKNOWN else count
 
     def size(self, index: int) -> float:
         try:
@@ -180,8 +182,7 @@ def _mir(log: Log, fields: _Fields) -> None:
 
 def _wcr(log: Log, fields: _Fields) -> None:
     picture = Picture.of_letters(fields.text(0).upper(), fields.text(1).upper(), fields.text(2).upper())
-    units = fields.number(6, 0)
-    log.lay(picture, width=fields.size(5), height=fields.size(4), wafer_size=fields.size(3), units=units)
+    log.lay(picture, width=fields.size(5), height=fields.size(4), wafer_size=fields.size(3), units=fields.size(6))
 
 
 def _wir(log: Log, fields: _Fields) -> None:

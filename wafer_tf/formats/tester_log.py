@@ -17,6 +17,8 @@ PART = "BBBHHHhh"
 PART_SIZE = struct.calcsize("<" + PART)
 MAX_PARTS = 6_000_000
 """A file of more results is refused: all are in memory up to its end, where the bins are told."""
+MAX_WAFERS = 1000
+"""A file of more is refused; a lot has 25."""
 NO_COORDINATE = -32768
 RETEST, ABNORMAL, FAILED, NO_VERDICT = 0b11, 1 << 2, 1 << 3, 1 << 4
 """Bits of a part's flags."""
@@ -25,7 +27,7 @@ ALL = 255
 UNKNOWN = 2**32 - 1
 """A count or a time that is not known."""
 
-_UNITS = {1: " in", 2: " cm", 3: " mm", 4: " mil"}
+_UNITS: dict[float, str] = {1: " in", 2: " cm", 3: " mm", 4: " mil"}
 _SIDES = {"D": "down", "L": "left", "U": "up", "R": "right"}
 _RESULT = {"flags": (2, "u1"), "bin": (5, "u2"), "x": (9, "i2"), "y": (11, "i2")}
 
@@ -145,11 +147,15 @@ class Log:
         return replace(tested, lot=self.lot, product=self.product, step=self.step, time=self.time)
 
     def begin(self, head: int, wafer: str, time: int) -> None:
-        """Begin a wafer on a test head; one that was there before under this name goes on."""
+        """Begin a wafer on a test head; one that was there before under this name goes on.
+
+        Raises:
+            InputError: more wafers than a file may have; so does `end`.
+        """
         tested = self._named.get(wafer) if wafer else None
         if tested is None:
             tested = Tested(wafer, self.lot, self.product, self.step, time if 0 < time < UNKNOWN else self.time)
-            self.wafers.append(tested)
+            self._list(tested)
             if wafer:
                 self._named[wafer] = tested
         tested.passes += 1
@@ -178,11 +184,16 @@ class Log:
             if self.wafers and not self.outside.parts:
                 return
             tested, self.outside = self.as_wafer(self.outside), Tested()
-            self.wafers.append(tested)
+            self._list(tested)
         tested.wafer = tested.wafer or wafer
         tested.ended.append(ended)
 
-    def lay(self, picture: Picture, width: float, height: float, wafer_size: float, units: int) -> None:
+    def _list(self, tested: Tested) -> None:
+        if len(self.wafers) == MAX_WAFERS:
+            raise InputError(f"{self.name}: over {MAX_WAFERS} wafers; expected at most that. Split the file.")
+        self.wafers.append(tested)
+
+    def lay(self, picture: Picture, width: float, height: float, wafer_size: float, units: float) -> None:
         """Note how coordinates lie on the wafer, and sizes in `units` of the standard, 0 where not told."""
         self.pictures.add(picture)
         unit = _UNITS.get(units, "")

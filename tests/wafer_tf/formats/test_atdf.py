@@ -98,6 +98,13 @@ def test_endless_lines_and_records_are_refused(monkeypatch: pytest.MonkeyPatch) 
         read(HEAD + "PRR:1|1\n" + " |1\n" * 2000)
 
 
+def test_counts_and_units_that_are_not_known_are_left_out() -> None:
+    unknown = 2**32 - 1
+    end = f"WRR:1||9|W1|255|0|{unknown}|{unknown}\nHBR:255|0|1|{unknown}| |\n" + END
+    (wafer,) = read(HEAD.replace("|R|D\n", "|R|D|0.0|2.0|1.5|7.5\n") + "WIR:1||255|W1\n" + DIES + end)
+    assert (wafer.warnings, wafer.facts["die size"]) == ((), "1.5 x 2")
+
+
 def test_a_time_that_is_none_is_left_out() -> None:
     for time in (
         "",

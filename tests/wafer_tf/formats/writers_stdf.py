@@ -1,7 +1,7 @@
 """Small STDF and ATDF files, written by the specifications' tables and not by the readers' code."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -153,6 +153,12 @@ def write_atdf(
     lines += [["HBR:", "", number, parts, "P" if number == 1 else "F"] for number, parts in totals.items()]
     lines.append(["MRR:" + time])
     return "".join(separator.join(map(str, line)) + end for line in lines).encode("latin-1")
+
+
+def dies(order: str, grid: NDArray[np.uint8], **fields: Any) -> Iterator[bytes]:
+    """Yield the results of a map's dies, x and y from 0."""
+    for y, x in np.argwhere(grid).tolist():
+        yield prr(order, x, y, bin_=1 if grid[y, x] == Die.PASS else FAILING_BIN, **fields)
 
 
 def joined(order: str, parts: Iterable[bytes], *, wafer_map: bool = True) -> bytes:
