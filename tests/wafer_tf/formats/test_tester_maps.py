@@ -3,7 +3,6 @@ import io
 import numpy as np
 import pytest
 
-from tests import SHARED
 from tests.wafer_tf.formats.writers_stdf import (
     START,
     dies,
@@ -21,9 +20,6 @@ from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.formats.read import read_maps
 from wafer_tf.formats.wafer_map import BinCount, WaferMap
 
-LOT2 = SHARED / "data" / "formats" / "lot2.stdf.gz"
-RETEST = SHARED / "cases" / "05-stdf-retest" / "edgeloc.stdf"
-WAFER = np.array([[0, 1, 1, 0], [1, 2, 1, 1], [2, 1, 0, 1], [0, 1, 2, 0], [0, 0, 1, 0]], np.uint8)
 OTHER = np.array([[1, 1, 2], [2, 1, 1], [1, 2, 2]], np.uint8)
 
 
