@@ -52,13 +52,13 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
     job = jobs.add_parser("classify", description=MAPS, epilog=EXAMPLE, help="judge files")
     job.add_argument("maps", nargs="+", metavar="MAP", help="a file of maps, or - for standard input")
     job.add_argument("--strict", action="store_true", help="exit with 4 if a map was rejected")
-    add_arguments(job)
+    add_arguments(job, files=True)
     job = jobs.add_parser("watch", description="Judge every file that arrives in IN.", help="hot folder")
     if job_asked == "watch":
         from edge.station.hot_folder.watch import add_arguments as add_watch_arguments
 
         add_watch_arguments(job)
-    add_arguments(job)
+    add_arguments(job, files=True)
     what = "Check a bundle, then judge its golden maps."
     job = jobs.add_parser("selftest", description=what, epilog=EXAMPLE, help="check a bundle")
     add_arguments(job)

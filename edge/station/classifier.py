@@ -59,7 +59,7 @@ class Classifier(ProvenModel):
         """Give the records of `judge` one by one; how many there are is not known yet."""
         started = perf_counter()
         for item in find_maps(file, name, self._options, file_sha256=file_sha256):
-            wafer = None if isinstance(item.found, InputError) else item.found
+            wafer = item.found
             what = said(wafer, format=item.format, file=name, file_sha256=item.file_sha256, map=item.number)
             if wafer is None:
                 yield self.reject(

@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from wafer_tf.formats import flags as reading
+from wafer_tf.formats.options import DEFAULT as DEFAULT_OPTIONS
 from wafer_tf.released import DEFAULT, NAMES, bundle_folder
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 MAX_THREADS = 64
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `load` to a command's parser."""
+def add_arguments(parser: argparse.ArgumentParser, *, files: bool = False) -> None:
+    """Add the flags of `load` to a command's parser, with those of reading `files` where it reads any."""
     parser.add_argument(
         "--bundle",
         metavar="B",
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--allow-slow", action="store_true", help="run without the XNNPACK delegate the gate had")
     parser.add_argument("--allow-ungated", action="store_true", help="accept a bundle that did not pass the gate")
-    reading.add_arguments(parser)
+    if files:
+        reading.add_arguments(parser)
 
 
 def load(args: argparse.Namespace) -> "Classifier":
@@ -50,7 +52,7 @@ def load(args: argparse.Namespace) -> "Classifier":
     from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
 
-    options = reading.options(args)
+    options = reading.options(args) if hasattr(args, "profile") else DEFAULT_OPTIONS
     bundle = load_bundle(bundle_folder(args.bundle), allow_ungated=args.allow_ungated)
     if not bundle.passed:
         print(f"warning: bundle {args.bundle} did not pass the accuracy gate", file=sys.stderr)

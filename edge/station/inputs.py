@@ -108,11 +108,9 @@ def _wafers(wafers: Iterator[WaferMap | InputError], name: str) -> Iterator[Wafe
 
 
 def _of_many(found: WaferMap | InputError, name: str, number: int, file_sha256: str, format: str | None) -> Found:
-    otherwise = f"{name}:{number - 1}"
-    if isinstance(found, InputError):
-        return Found(otherwise, number, None, file_sha256, format, found)
-    id = wafer_name(found.lot, found.wafer, otherwise)
-    return Found(id, number, grid_sha256(found.grid), file_sha256, format, found)
+    id = wafer_name(getattr(found, "lot", ""), getattr(found, "wafer", ""), f"{name}:{number - 1}")
+    sha256 = None if isinstance(found, InputError) else grid_sha256(found.grid)
+    return Found(id, number, sha256, file_sha256, format, found)
 
 
 def _sha256(stream: BinaryIO) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.decision import verdict
 from wafer_tf.dies import CLASSES
+from wafer_tf.errors import InputError
 from wafer_tf.formats.wafer_map import WaferMap
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ NOTHING_SAID: dict[str, Any] = {
 
 
 def said(
-    wafer: WaferMap | None,
+    wafer: WaferMap | InputError | None,
     *,
     format: str | None,
     file: str,
@@ -65,8 +66,9 @@ def said(
     """Return the part of a record that the file gives; the keys after FIRST_KEYS, see KEYS."""
     found: dict[str, Any] = {"lot": None, "wafer": None, "product": None, "step": None, "time": None}
     notes: list[str] = []
-    if wafer is not None:
-        found = {key: getattr(wafer, key)[:MAX_WORD] or None for key in found}
+    if wafer is not None:  # of an UnreadWafer at least lot and wafer are known
+        found = {key: getattr(wafer, key, "")[:MAX_WORD] or None for key in found}
+    if isinstance(wafer, WaferMap):
         notes = [*wafer.warnings, *wafer.assumed]
     return {
         **found,

@@ -11,10 +11,10 @@ from wafer_tf.formats.opened import Opened
 SET_COMMAND = "python -m edge.classify"
 CONVERT_COMMAND = "python -m wafer_tf.readers"
 _XML_START = re.compile(rb"\s*(?:<\?xml|<!DOCTYPE|<!--|<[A-Za-z_])")
-_KLARF_START = re.compile(rb"(?i)(?:^|\n)\s*(?:FileVersion\s+\d|Record\s+FileRecord\b)")
-_SINF_START = re.compile(rb"(?i)(?:^|\n)\s*(?:ROWCT|COLCT|BCEQU|FNLOC|RowData)\s*:")
-_WMAP_START = re.compile(rb"(?:^|\n)\s*(?:WMAP|ROWCNT|COLCNT|SKIPDI|PASBIN)[ \t]")
-_ELECTROGLAS_START = re.compile(rb"(?:^|\n)[ \t]*X[ \t]*-?\d+[ \t]*Y[ \t]*-?\d+[ \t]+\S+[ \t]*\r?\n")
+_KLARF_START = re.compile(rb"(?im)^[ \t]*(?:FileVersion[ \t]+\d|Record[ \t]+FileRecord\b)")
+_SINF_START = re.compile(rb"(?im)^[ \t]*(?:ROWCT|COLCT|BCEQU|FNLOC|RowData)[ \t]*:")
+_WMAP_START = re.compile(rb"(?m)^[ \t]*(?:WMAP|ROWCNT|COLCNT|SKIPDI|PASBIN)[ \t]")
+_ELECTROGLAS_START = re.compile(rb"(?m)^[ \t]*X[ \t]*-?\d+[ \t]*Y[ \t]*-?\d+[ \t]+\S+[ \t]*\r?$")
 
 SIGNATURES = {
     b"\x93NUMPY": "npy",

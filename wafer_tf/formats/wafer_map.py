@@ -55,6 +55,18 @@ class WaferMap:
     warnings: tuple[str, ...] = ()
 
 
+class UnreadWafer(InputError):
+    """Why a wafer cannot be read of which the file says which it is.
+
+    Attributes:
+        lot, wafer: as of `WaferMap`.
+    """
+
+    def __init__(self, text: str, *, lot: str, wafer: str) -> None:
+        super().__init__(text)
+        self.lot, self.wafer = lot, wafer
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MapFile:
     """A recognised file.
