@@ -17,17 +17,18 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.station.flags import add_arguments, load
 from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.formats import flags as reading
 from wafer_tf.whole_files import whole_file
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
-    from wafer_tf.waferset import WaferSet
+    from wafer_tf.waferset import Wafer, WaferSet
 
 EXAMPLE = """example:
   python -m edge.classify wm811k.parquet --bundle bundle --out records.jsonl
@@ -42,11 +43,11 @@ AHEAD = 4
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m edge.classify", __doc__, epilog=EXAMPLE)
-    p.add_argument("set", type=Path, metavar="SET", help="Parquet, npz, LSWMD.pkl, or a folder of class folders")
+    p.add_argument("set", type=Path, metavar="SET", help="Parquet, npz, LSWMD.pkl, a tool's file, or a folder of them")
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help="the records, one JSON line per wafer")
     p.add_argument("--overwrite", action="store_true", help="replace FILE")
     p.add_argument("--processes", type=int, metavar="N", default=0, help="default: as many as there are cores")
-    add_arguments(p)
+    add_arguments(p, files=True)
     return p
 
 
@@ -75,7 +76,7 @@ def classify(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     try:
         with (
-            open_source(args.set, progress=True) as source,
+            open_source(args.set, options=reading.options(args), progress=True) as source,
             whole_file(args.out) as out,
             tqdm(desc=f"judging {args.set.name}", total=source.rows, unit=" wafers", mininterval=0.5) as bar,
         ):
@@ -119,7 +120,7 @@ def _start(args: argparse.Namespace, bundle_sha256: str) -> None:
 
 def _judge(chunk: _Chunk) -> tuple[str, Counter[str]]:
     from edge.station.inputs import wafer_name
-    from edge.station.records import of_set, to_line
+    from edge.station.records import to_line
     from wafer_tf.dies import grid_sha256
 
     if _classifier is None:
@@ -130,9 +131,22 @@ def _judge(chunk: _Chunk) -> tuple[str, Counter[str]]:
         grid = wafers.map(i)
         wafer = wafers[i]
         name = wafer_name(wafer.lot, wafer.wafer, f"{chunk.name}:{chunk.first + i}")
-        what = of_set(wafer, chunk.name, chunk.first + i)
+        what = _said(wafer, chunk.name, chunk.first + i)
         records.append(_classifier.answer(name, grid, input_sha256=grid_sha256(grid), started=started, said=what))
     return "".join(map(to_line, records)), Counter(record["decision"] for record in records)
+
+
+def _said(wafer: "Wafer", file: str, row: int) -> dict[str, Any]:
+    """Return what a record says of a wafer of a set, which stands in `row`, from 0, of `file`; see `records.said`."""
+    from edge.station.records import MAX_WORD, NOTHING_SAID
+
+    found = {"lot": wafer.lot, "wafer": wafer.wafer, "product": wafer.product, "step": wafer.step, "time": wafer.time}
+    return {
+        **NOTHING_SAID,
+        **{key: text[:MAX_WORD] or None for key, text in found.items()},
+        "file": file,
+        "map": row + 1,
+    }
 
 
 def _chunks(batches: "Iterable[WaferSet]", name: str) -> Iterator[_Chunk]:

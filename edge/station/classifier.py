@@ -11,7 +11,6 @@ from edge.station.inputs import find_maps
 from edge.station.records import NOTHING_SAID, Record, answered, rejected, said
 from wafer_tf.bundle import Bundle
 from wafer_tf.decision import REVIEW_BELOW
-from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.inference.proven import ProvenModel
 
@@ -61,10 +60,8 @@ class Classifier(ProvenModel):
         for item in find_maps(file, name, self._options, file_sha256=file_sha256):
             wafer = item.found
             what = said(wafer, format=item.format, file=name, file_sha256=item.file_sha256, map=item.number)
-            if wafer is None:
-                yield self.reject(
-                    item.name, str(item.found), input_sha256=item.sha256, ms=_ms_since(started), said=what
-                )
+            if isinstance(wafer, InputError):
+                yield self.reject(item.name, str(wafer), input_sha256=item.sha256, ms=_ms_since(started), said=what)
             else:
                 yield self.answer(item.name, wafer.grid, input_sha256=item.sha256, started=started, said=what)
             started = perf_counter()

@@ -1,7 +1,7 @@
 """The station's answer: one JSON line per wafer map. Needs numpy and the standard library alone."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,6 @@ from wafer_tf.decision import verdict
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
 from wafer_tf.formats.wafer_map import WaferMap
-
-if TYPE_CHECKING:
-    from wafer_tf.waferset import Wafer
 
 Record = dict[str, Any]
 FIRST_KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
@@ -66,7 +63,7 @@ def said(
     """Return the part of a record that the file gives; the keys after FIRST_KEYS, see KEYS."""
     found: dict[str, Any] = {"lot": None, "wafer": None, "product": None, "step": None, "time": None}
     notes: list[str] = []
-    if wafer is not None:  # of an UnreadWafer at least lot and wafer are known
+    if wafer is not None:  # of an UnreadWaferError at least lot and wafer are known
         found = {key: getattr(wafer, key, "")[:MAX_WORD] or None for key in found}
     if isinstance(wafer, WaferMap):
         notes = [*wafer.warnings, *wafer.assumed]
@@ -78,17 +75,6 @@ def said(
         "file_sha256": file_sha256,
         "map": map,
         "maps": maps,
-    }
-
-
-def of_set(wafer: "Wafer", file: str, row: int) -> dict[str, Any]:
-    """Return the same for a wafer of a set, which stands in `row`, from 0, of `file`."""
-    found = {"lot": wafer.lot, "wafer": wafer.wafer, "product": wafer.product, "step": wafer.step, "time": wafer.time}
-    return {
-        **NOTHING_SAID,
-        **{key: text[:MAX_WORD] or None for key, text in found.items()},
-        "file": file,
-        "map": row + 1,
     }
 
 

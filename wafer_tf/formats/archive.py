@@ -18,7 +18,7 @@ from wafer_tf.formats.opened import MAX_WHOLE, Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_opened
 from wafer_tf.formats.recognise import CONVERT_COMMAND, SET_COMMAND
-from wafer_tf.formats.wafer_map import MapFile, UnreadWafer, WaferMap
+from wafer_tf.formats.wafer_map import MapFile, UnreadWaferError, WaferMap
 
 MAX_MAPS = 10_000
 """A wafer set of more is refused: all its records are in memory at once."""
@@ -135,4 +135,4 @@ def _wafer_set(archive: zipfile.ZipFile, name: str) -> Iterator[WaferMap | Input
                 raise InputError(f"map {where}: {len(cells)} cells for {shape[0]} rows x {shape[1]} columns.")
             yield WaferMap(grid=check_map(cells.reshape(shape), where), lot=str(lot[i]), wafer=wafer)
         except InputError as error:
-            yield UnreadWafer(str(error), lot=str(lot[i]), wafer=wafer)
+            yield UnreadWaferError(str(error), lot=str(lot[i]), wafer=wafer)

@@ -198,7 +198,7 @@ def _of_parts(pieces: Sequence[Piece], width: int, name: str) -> Placed:
     for piece in pieces:
         if len(piece.text) % width or not piece.text:
             raise InputError(
-                f"{name}: line {piece.line}: a <BinCode> of {len(piece.text)} characters; expected dies of {width} each."
+                f"{name}: line {piece.line}: <BinCode> of {len(piece.text)} characters; expected dies of {width} each."
             )
         if max(abs(piece.x or 0), abs(piece.y or 0)) > MAX_COORDINATE:
             raise InputError(

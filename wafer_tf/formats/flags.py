@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,13 @@ def as_words(given: Options) -> list[str]:
         if value != getattr(Options(), flag.field):
             words += [f"--{name}"] if flag.metavar is None else [f"--{name}={flag.write(value)}"]
     return words
+
+
+def from_words(words: Sequence[str]) -> Options:
+    """Return the options that `as_words` gave as flags."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return options(parser.parse_args(words))
 
 
 def _profile(path: Path) -> dict[str, Any]:

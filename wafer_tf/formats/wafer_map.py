@@ -55,7 +55,7 @@ class WaferMap:
     warnings: tuple[str, ...] = ()
 
 
-class UnreadWafer(InputError):
+class UnreadWaferError(InputError):
     """Why a wafer cannot be read of which the file says which it is.
 
     Attributes:

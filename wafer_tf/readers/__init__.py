@@ -1,6 +1,6 @@
 """Wafer-map files of every supported format, read as one WaferSet.
 
-The format is told by content, not by name; grids, which have no mark in common, by the ending of their names.
+The format is told by content, never by name.
 """
 
 import os
@@ -8,28 +8,31 @@ from pathlib import Path
 
 from wafer_tf.command import says_what_to_install
 from wafer_tf.errors import InputError
-from wafer_tf.readers.folder import SUFFIXES, open_folder, open_grid
-from wafer_tf.readers.npz import open_npz
+from wafer_tf.formats.options import DEFAULT, Options
+from wafer_tf.readers.folder import open_folder
+from wafer_tf.readers.npz import is_npz_set, open_npz
 from wafer_tf.readers.parquet import open_parquet, write_batches, write_parquet
 from wafer_tf.readers.source import Source
+from wafer_tf.readers.tool_files import open_tool_file
 from wafer_tf.waferset import WaferSet
 
 __all__ = ["open_source", "read", "write_batches", "write_parquet"]
 
 ACCEPTED = (
-    "a Parquet wafer set, an npz of maps (flat, offsets, shapes, lot, wafer_index), LSWMD.pkl, "
-    "a .npy, .csv or .txt grid, or a folder of class-named folders of such grids"
+    "a file of a prober, tester or inspection tool (STDF, KLARF, SEMI E142 or G85, SINF, ...), a table of dies, a "
+    "grid, a Parquet or npz wafer set, LSWMD.pkl, or a folder of any of these"
 )
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @says_what_to_install()
-def read(path: str | os.PathLike[str], *, progress: bool = False) -> WaferSet:
+def read(path: str | os.PathLike[str], *, options: Options = DEFAULT, progress: bool = False) -> WaferSet:
     """Read every wafer of a file into memory.
 
     Args:
-        path: a Parquet wafer set, an npz, LSWMD.pkl, a grid (.npy, .csv, .txt), or a folder of class-named folders of
-            grids.
+        path: a file of a fab's tool (STDF, KLARF, SEMI E142 or G85, SINF, a table of dies, ...), a grid, a Parquet or
+            npz wafer set, LSWMD.pkl, or a folder of any of these; its sub-folders may name classes.
+        options: what the files do not say: `wafer_tf.formats.options.Options`.
         progress: show a bar on stderr where reading takes long.
 
     Returns:
@@ -46,12 +49,14 @@ def read(path: str | os.PathLike[str], *, progress: bool = False) -> WaferSet:
         ...     len(read(f"{folder}/maps.parquet"))
         18
     """
-    with open_source(path, progress=progress) as source:
+    with open_source(path, options=options, progress=progress) as source:
         return source.collect()
 
 
-def open_source(path: str | os.PathLike[str], *, progress: bool = False) -> Source:
+def open_source(path: str | os.PathLike[str], *, options: Options = DEFAULT, progress: bool = False) -> Source:
     """Open a file of wafers for reading in batches; close it by `with`. See `read`."""
+    if not str(path):
+        raise InputError(f"no path; expected {ACCEPTED}.")
     path = Path(path)
     if path.is_dir():
         return open_folder(path)
@@ -63,13 +68,10 @@ def open_source(path: str | os.PathLike[str], *, progress: bool = False) -> Sour
         start = stream.read(8)
     if start.startswith(b"PAR1"):
         return open_parquet(path)
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if start.startswith(b"PK\x03\x04") and is_npz_set(path):
         return open_npz(path)
     if start.startswith(_PICKLE_STARTS):
         from wafer_tf.readers.lswmd import open_lswmd
 
         return open_lswmd(path, progress=progress)
-    if path.suffix.lower() in SUFFIXES:
-        return open_grid(path)
-    found = f"it begins with the bytes {start!r}" if start else "it is empty"
-    raise InputError(f"{path}: not a wafer file: {found}; expected {ACCEPTED}.")
+    return open_tool_file(path, options)

@@ -1,19 +1,23 @@
-"""python -m wafer_tf.readers IN OUT.parquet: read wafer maps of any supported format once and keep them as Parquet."""
+"""python -m wafer_tf.readers IN... OUT.parquet: read wafer maps of any format once and keep them as Parquet."""
 
 import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from wafer_tf.command import CommandParser, run
 from wafer_tf.errors import InputError
+from wafer_tf.formats.flags import add_arguments, options
+from wafer_tf.formats.options import DEFAULT, Options
 
 FIGURES = ("class_counts.png", "map_sizes.png", "yield_per_class.png", "maps_per_class.png")
 
 
 EXAMPLE = """example:
   python -m wafer_tf.readers LSWMD.pkl wm811k.parquet --report wm811k_report
+  python -m wafer_tf.readers lot7/*.stdf.gz lot7.parquet
 
 exit codes: 0 done, 2 usage, 4 bad input"""
 
@@ -25,28 +29,33 @@ def parser() -> argparse.ArgumentParser:
         "Convert wafer maps to a Parquet wafer set and print what was found.",
         epilog=EXAMPLE,
     )
-    command.add_argument("input", type=Path, metavar="IN", help="Parquet, npz, LSWMD.pkl, or a folder of class folders")
+    command.add_argument(
+        "inputs", type=Path, nargs="+", metavar="IN", help="files of tools, Parquet, npz, LSWMD.pkl, or folders of them"
+    )
     command.add_argument("output", type=Path, metavar="OUT", help="the Parquet file to write")
     command.add_argument("--report", type=Path, metavar="DIR", help="also draw figures of what was found into DIR")
     command.add_argument("--overwrite", action="store_true", help="replace OUT and the figures in DIR if they exist")
+    add_arguments(command)
     return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `parser`."""
     args = parser().parse_args(argv)
-    return run(lambda: convert(args.input, args.output, report=args.report, overwrite=args.overwrite))
+    return run(
+        lambda: convert(args.inputs, args.output, report=args.report, overwrite=args.overwrite, reading=options(args))
+    )
 
 
 def convert(
-    source_path: str | os.PathLike[str],
+    source_paths: Sequence[str | os.PathLike[str]],
     target: str | os.PathLike[str],
     *,
     report: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    reading: Options = DEFAULT,
 ) -> None:
-    """Convert a file of wafers to Parquet, batch by batch, and print what it holds."""
-    source_path = Path(source_path)
+    """Convert files of wafers to one Parquet file, batch by batch, and print what it holds."""
     target = Path(target)
     report = None if report is None else Path(report)
     from tqdm import tqdm
@@ -60,18 +69,25 @@ def convert(
     if report is not None:
         _check_report(report, target, overwrite=overwrite)
     summary = Summary(with_yields=report is not None)
-    with open_source(source_path, progress=True) as source:
-        if target.exists() and source.path.exists() and target.samefile(source.path):
-            raise InputError(f"{target}: is the input; name another file to write.")
-        with tqdm(desc=f"writing {target.name}", total=source.rows, unit=" wafers", mininterval=0.5) as bar:
+    with ExitStack() as opened:
+        sources = [opened.enter_context(open_source(path, options=reading, progress=True)) for path in source_paths]
+        for source in sources:
+            if target.exists() and source.path.exists() and target.samefile(source.path):
+                raise InputError(f"{target}: is the input; name another file to write.")
+            for note in source.notes:
+                print(f"note: {source.path}: {note}", file=sys.stderr)
+        rows = sum(source.rows for source in sources)
+        with tqdm(desc=f"writing {target.name}", total=rows, unit=" wafers", mininterval=0.5) as bar:
 
             def shown() -> Iterator[WaferSet]:
-                for batch in summary.watch(source.batches()):
-                    yield batch
-                    bar.update(len(batch))
+                for source in sources:
+                    for batch in summary.watch(source.batches()):
+                        yield batch
+                        bar.update(len(batch))
 
             write_batches(shown(), target, overwrite=overwrite)
-        print(f"read {source.path}: {source.kind}", file=sys.stderr)
+        for source in sources:
+            print(f"read {source.path}: {source.kind}", file=sys.stderr)
     print(summary.text())
     if report is not None:
         from wafer_tf.figures.data import draw_report

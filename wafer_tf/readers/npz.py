@@ -28,6 +28,16 @@ from wafer_tf.readers.source import (
 from wafer_tf.waferset import WaferSet
 
 
+def is_npz_set(path: Path) -> bool:
+    """Whether a zip archive holds the columns of a wafer set, or only some of them: then its reader says which."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
+    except DAMAGED:
+        return True
+    return len(names.intersection(WAFER_SET)) > 1
+
+
 def open_npz(path: str | os.PathLike[str]) -> Source:
     """Open an npz archive of wafer maps; every declared size is checked before it is allocated.
 

@@ -36,6 +36,7 @@ class Source(AbstractContextManager["Source"]):
         cells: cells of all maps together.
         batches: gives the wafers in order, as checked WaferSets of at most about BATCH_ROWS maps or BATCH_CELLS cells.
         resource: closed when the source is.
+        notes: what was assumed or matched, and what is odd, in sentences for the user.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Source(AbstractContextManager["Source"]):
     cells: int
     batches: Callable[[], Iterable[WaferSet]]
     resource: AbstractContextManager[object] = field(default_factory=nullcontext)
+    notes: tuple[str, ...] = ()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
