@@ -28,6 +28,7 @@ class FitConfig:
 
     Attributes:
         data: path of the user's maps; None for the built-in synthetic set.
+        reading: what the user's files do not say, as flags: `formats.flags`.
         builtin_per_class: maps of each class in the built-in set.
         limit_per_class: at most so many labelled maps of each class are used; None for all.
         split_seed: seed of the split; None for `seed`. Runs with one split and several seeds can be compared.
@@ -47,6 +48,7 @@ class FitConfig:
     """
 
     data: str | None = None
+    reading: tuple[str, ...] = ()
     builtin_per_class: int = 60
     limit_per_class: int | None = None
     split: str = "group"

@@ -13,6 +13,8 @@ from pathlib import Path
 from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.formats import flags as reading
+from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.released import results, run_folder
 
 EXAMPLE = """example:
@@ -35,13 +37,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--overwrite", action="store_true", help="replace the report of an earlier evaluation in DIR, and FILE"
     )
+    reading.add_arguments(p)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(argv)
-    return run_command(lambda: evaluate(args.run, data=args.data, out=args.out, csv=args.csv, overwrite=args.overwrite))
+    return run_command(
+        lambda: evaluate(
+            args.run,
+            data=args.data,
+            options=reading.options(args),
+            out=args.out,
+            csv=args.csv,
+            overwrite=args.overwrite,
+        )
+    )
 
 
 def evaluate(
@@ -51,6 +63,7 @@ def evaluate(
     out: str | os.PathLike[str] | None,
     csv: str | os.PathLike[str] | None = None,
     overwrite: bool,
+    options: Options = DEFAULT,
 ) -> None:
     """Score a run on its own test part or on other maps; print the per-class table and write the report.
 
@@ -60,6 +73,7 @@ def evaluate(
         out: folder for the report (default: RUN/evaluations/NAME).
         csv: file for a row per wafer; None writes none.
         overwrite: replace an earlier report in `out`, and `csv`.
+        options: what the files of `data` do not say.
     """
     path = Path(path)
     data = None if data is None else Path(data)
@@ -106,7 +120,7 @@ def evaluate(
         )
         group, wafers = split.group[split.test], wafers.select(split.test)
     else:
-        wafers = read(data, progress=True)
+        wafers = read(data, options=options, progress=True)
         wafers = wafers.select(wafers.labelled)
         if not len(wafers):
             raise InputError(f"{data}: no labelled wafer; expected labels to score against.")

@@ -15,6 +15,9 @@ from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.formats import flags as reading
+from wafer_tf.formats.options import Options
+from wafer_tf.formats.wafer_map import WaferMap
 from wafer_tf.released import results, run_folder
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "run", type=run_folder, metavar="RUN", help="a finished run folder, or a released model: wafer, nano"
     )
-    p.add_argument("maps", type=Path, nargs="*", metavar="MAP", help="grid files (.npy, .csv, .txt), one wafer each")
+    p.add_argument("maps", type=Path, nargs="*", metavar="MAP", help="files of maps, in any format the station reads")
     p.add_argument("--data", type=Path, metavar="OTHER", help="other maps, in any format training.fit reads")
     p.add_argument(
         "--class",
@@ -65,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--overwrite", action="store_true", help="replace the files of an earlier explanation in DIR, and FILE"
     )
+    reading.add_arguments(p, without=["class"])  # here, the class to explain
     return p
 
 
@@ -92,10 +96,9 @@ def explain(args: argparse.Namespace) -> int:
     table = csv_file(args.csv, overwrite=args.overwrite)
     names, bad = list[str](), 0
     if args.maps:  # what is bad is said before what takes long is loaded
-        names, wafers = _maps(args.maps)
-        bad = len(args.maps) - len(names)
+        names, wafers, bad = _maps(args.maps, reading.options(args))
         if not names:
-            raise InputError(f"none of the {bad} maps can be explained.")
+            raise InputError(f"none of the {bad} files can be explained.")
     else:
         wafers = _wafers(args, run)
 
@@ -175,23 +178,22 @@ def _name(args: argparse.Namespace) -> str:
     return "-".join([part, *dict.fromkeys(args.classes or ()), *(["errors"] if args.errors else [])])
 
 
-def _maps(paths: list[Path]) -> tuple[list[str], "WaferSet"]:
-    """Read grid files; return the names of those that are maps, and the maps. What is wrong with the others is said."""
-    from wafer_tf.readers.folder import SUFFIXES, read_grid
-    from wafer_tf.waferset import WaferSet
+def _maps(paths: list[Path], options: Options) -> tuple[list[str], "WaferSet", int]:
+    """Read files; return the names of their maps, the maps, and how many files are left out. What is wrong is said."""
+    from wafer_tf.readers.tool_files import set_of, wafers_of_file
 
-    names, grids = [], []
+    names, maps, bad = list[str](), list[WaferMap](), 0
     for path in paths:
         try:
-            if path.suffix.lower() not in SUFFIXES:
-                raise InputError(f"{path}: expected a grid file ({', '.join(SUFFIXES)}); a set of maps goes to --data.")
-            grids.append(read_grid(path))
-            names.append(str(path))
-        except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
-        except OSError as error:
-            print(f"left out: {path}: {error.strerror}", file=sys.stderr)
-    return names, WaferSet.from_maps(grids, label=[UNLABELLED] * len(grids))
+            _, found = wafers_of_file(path, options)
+        except (InputError, OSError) as error:
+            print(f"left out: {f'{path}: {error.strerror}' if isinstance(error, OSError) else error}", file=sys.stderr)
+            bad += 1
+            continue
+        maps += found
+        many = len(found) > 1
+        names += [f"{path}:{number}" if many else str(path) for number in range(len(found))]
+    return names, set_of(maps, [UNLABELLED] * len(maps)), bad
 
 
 def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
@@ -199,7 +201,7 @@ def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
     from wafer_tf.readers import read
 
     if args.data:
-        wafers = read(args.data, progress=True)
+        wafers = read(args.data, options=reading.options(args), progress=True)
         if args.errors and not len(wafers.labelled):
             raise InputError(f"{args.data}: no labelled wafer; --errors needs labels to tell wrong calls by.")
         return wafers

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wafer_tf.command import CommandParser, called
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError, WaferError
+from wafer_tf.formats import flags as reading
 
 if TYPE_CHECKING:
     from training.config import FitConfig
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         group.add_argument(name, help=text + shown, **kind, **options)
 
     data = p.add_argument_group("data")
-    flag(data, "--data", None, "LSWMD.pkl, npz, Parquet wafer set, or class-named folders", metavar="PATH")
+    flag(data, "--data", None, "LSWMD.pkl, Parquet, npz, or class-named folders of any tool's files", metavar="PATH")
     flag(data, "--split", d.split, f"{', '.join(SPLITS)}: group keeps lots and near-copies on one side", metavar="HOW")
     data.add_argument("--split-seed", type=int, metavar="N", help="of the split alone (default: --seed)")
     data.add_argument(
@@ -109,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     flag(fit, "--precision", d.precision, ", ".join(PRECISIONS), metavar="POLICY")
     fit.add_argument("--require-gpu", action="store_true", help="fail early where TensorFlow sees no GPU")
 
+    reading.add_arguments(p)
     p.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: a new one under runs/)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped, set up as it was")
     p.add_argument(
@@ -186,10 +188,11 @@ def _config(args: dict[str, Any]) -> "FitConfig":
     def pick(kind: type) -> dict[str, Any]:
         return {f.name: args.pop(f.name) for f in fields(kind) if f.name in args}
 
+    words = tuple(reading.as_words(reading.take(args)))
     model, augmentation = ModelConfig(**pick(ModelConfig)), replace(FitConfig().augmentation, **pick(Augmentation))
     for name in {"shares", "teachers"} & set(args):
         args[name] = tuple(args[name])
-    return FitConfig(model=model, augmentation=augmentation, **args)
+    return FitConfig(model=model, augmentation=augmentation, reading=words, **args)
 
 
 def _resume(path: Path) -> int | None:

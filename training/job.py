@@ -19,6 +19,7 @@ from wafer_tf.decision.fitting import fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, WaferError
 from wafer_tf.explaining.heat_maps import Explainer
+from wafer_tf.formats import flags
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
@@ -184,7 +185,7 @@ def load_data(config: FitConfig) -> WaferSet:
         _say(f"drawing {config.builtin_per_class} synthetic maps of each class")
         wafers = synthesize(config.builtin_per_class, seed=config.seed).wafers
     else:
-        wafers = read(config.data, progress=True)
+        wafers = read(config.data, options=flags.from_words(config.reading), progress=True)
     wafers = wafers.select(wafers.labelled)
     if not len(wafers):
         raise InputError(f"{config.data}: no labelled wafer; expected labels to train on.")

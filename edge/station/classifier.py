@@ -11,6 +11,7 @@ from edge.station.inputs import find_maps
 from edge.station.records import NOTHING_SAID, Record, answered, rejected, said
 from wafer_tf.bundle import Bundle
 from wafer_tf.decision import REVIEW_BELOW
+from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.inference.proven import ProvenModel
 

@@ -127,7 +127,7 @@ def test_maps_that_are_all_bad_are_refused_before_tensorflow_is_loaded(small_run
     call = [sys.executable, "-c", code, str(small_run), str(tmp_path / "b.csv")]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr
-    assert "none of the 1 maps can be explained" in done.stderr
+    assert "none of the 1 files can be explained" in done.stderr
 
 
 def test_maps_explained_one_after_another_do_not_get_in_each_others_way(

@@ -17,14 +17,15 @@ PROFILE = """a profile is a TOML file of these flags, for the files of one tool;
   columns = "x=DieX,y=DieY,bin=Grade\""""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `Options` to a command's parser; each is None where it was not given."""
+def add_arguments(parser: argparse.ArgumentParser, *, without: Sequence[str] = ()) -> None:
+    """Add the flags of `Options` to a command's parser, but for those `without` which it has for something else."""
     group = parser.add_argument_group("reading files", "What a file does not say itself.")
     for name, flag in _FLAGS.items():
         kind: dict[str, Any] = {"type": flag.parse, "metavar": flag.metavar}
         if flag.metavar is None:
             kind = {"action": "store_const", "const": True}
-        group.add_argument(f"--{name}", dest=_dest(name), help=flag.says, **kind)
+        if name not in without:
+            group.add_argument(f"--{name}", dest=_dest(name), help=flag.says, **kind)
     group.add_argument("--profile", metavar="TOML", type=Path, help="a file of these flags, for one tool")
 
 
@@ -34,9 +35,10 @@ def options(args: argparse.Namespace) -> Options:
     Raises:
         UsageError: a profile that is not there, is no TOML, or holds an unknown or wrong flag.
     """
-    found = {} if args.profile is None else _profile(args.profile)
+    profile = getattr(args, "profile", None)
+    found = {} if profile is None else _profile(profile)
     for name, flag in _FLAGS.items():
-        value = getattr(args, _dest(name))
+        value = getattr(args, _dest(name), None)
         if value is not None:
             found[flag.field] = value
     return Options(**found)
@@ -50,6 +52,12 @@ def as_words(given: Options) -> list[str]:
         if value != getattr(Options(), flag.field):
             words += [f"--{name}"] if flag.metavar is None else [f"--{name}={flag.write(value)}"]
     return words
+
+
+def take(args: dict[str, Any]) -> Options:
+    """Take the flags of reading out of a command's arguments, and return what they ask for. Raises UsageError."""
+    names = ("profile", *map(_dest, _FLAGS))
+    return options(argparse.Namespace(**{name: args.pop(name) for name in names if name in args}))
 
 
 def from_words(words: Sequence[str]) -> Options:
