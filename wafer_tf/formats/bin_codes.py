@@ -1,6 +1,6 @@
 """From a grid of bin codes, as SEMI's map formats and the probers write them, to die states. Needs numpy alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -98,8 +98,9 @@ def judge(
     notes: Notes,
     name: str,
     *,
-    kind: str = "ascii",
-    width: int = 1,
+    kind: str,
+    width: int,
+    good: Collection[str] | None = None,
 ) -> Judged:
     """Tell the dies that pass from those that fail and from places without a die.
 
@@ -113,6 +114,7 @@ def judge(
         name: what to call the map in an error.
         kind: see WIDTHS; bins of "ascii" are compared as they stand, others without leading zeros.
         width: characters a code.
+        good: the passing bins, where the file lists them instead of giving each bin's quality.
 
     Raises:
         InputError: a code that is none of its kind, or counts that differ from the file's own.
@@ -134,7 +136,8 @@ def judge(
         if plain is not None:
             dies[plain] = dies.get(plain, 0) + count
     absent |= _no_dies(known, absent, dies, notes)
-    passing = _passing(known, options, kind, notes)
+    listed = options.pass_bins if options.pass_bins is not None else good
+    passing = _passing(known, kind, notes) if listed is None else {_plain(code, kind) for code in listed}
     states = np.array(
         [
             Die.ABSENT if plain is None or plain in absent else Die.PASS if plain in passing else Die.FAIL
@@ -283,9 +286,7 @@ def _no_dies(known: dict[str, Bin], absent: set[str], dies: dict[str, int], note
     return found
 
 
-def _passing(known: dict[str, Bin], options: Options, kind: str, notes: Notes) -> set[str]:
-    if options.pass_bins is not None:
-        return {_plain(code, kind) for code in options.pass_bins}
+def _passing(known: dict[str, Bin], kind: str, notes: Notes) -> set[str]:
     qualities = {plain: bin_.quality.strip().casefold() for plain, bin_ in known.items()}
     if not any(quality in GOOD | BAD for quality in qualities.values()):
         notes.assumed.append("bin 1 passes and all others fail, the file giving no bin's quality (--pass-bins)")

@@ -196,14 +196,11 @@ def _word(text: str, words: Sequence[str], key: str, name: str) -> str | None:
 
 def _of_parts(pieces: Sequence[Piece], width: int, name: str) -> Placed:
     for piece in pieces:
+        where = f"{name}: line {piece.line}"
         if len(piece.text) % width or not piece.text:
-            raise InputError(
-                f"{name}: line {piece.line}: <BinCode> of {len(piece.text)} characters; expected dies of {width} each."
-            )
+            raise InputError(f"{where}: a <BinCode> of {len(piece.text)} characters; expected dies of {width} each.")
         if max(abs(piece.x or 0), abs(piece.y or 0)) > MAX_COORDINATE:
-            raise InputError(
-                f"{name}: line {piece.line}: a coordinate beyond {MAX_COORDINATE}; expected those of dies."
-            )
+            raise InputError(f"{where}: a coordinate beyond {MAX_COORDINATE}; expected those of dies.")
     lengths = np.array([len(piece.text) // width for piece in pieces])
     if lengths.sum() > MAX_CELLS:
         raise InputError(f"{name}: {lengths.sum()} dies; expected at most {MAX_CELLS}.")
