@@ -68,16 +68,18 @@ def read(file: Opened, options: Options) -> MapFile:
     if len(data) < size:
         raise InputError(f"{name}: {len(data)} bytes; expected {size} for {rows} rows x {cols} columns. It is cut off.")
     words = np.frombuffer(data, ">u2", rows * cols * 3, HEADER).reshape(rows, cols, 3)
-    results, probed = words[..., 0] >> 14, words[..., 1] >> 14 == _PROBED
+    results, kinds = words[..., 0] >> 14, words[..., 1] >> 14
+    probed = kinds == _PROBED
+    if not probed.any() and results.any():
+        probed = kinds == 0
+        notes.warnings.append("no place is marked as a die to test; those with a result are read as dies.")
     tested = probed & (results > 0)
     categories = words[..., 2] & 0x3F
     passes = results == 1
     _compare(head, tested, tested & passes, options, notes, name)
     if options.pass_bins is not None:
-        good = [
-            number for number in range(64) if str(number) in {code.lstrip("0") or "0" for code in options.pass_bins}
-        ]
-        passes = np.isin(categories, good)
+        good = {code.lstrip("0") or "0" for code in options.pass_bins}
+        passes = np.isin(categories, [number for number in range(64) if str(number) in good])
     states = np.where(tested, np.where(passes, Die.PASS, Die.FAIL), Die.ABSENT).astype(np.uint8)
     untested = int((probed & (results == 0)).sum())
     if untested:
@@ -132,7 +134,9 @@ def _compare(head: bytes, tested: np.ndarray, passed: np.ndarray, options: Optio
 
 def _bins(categories: np.ndarray, passes: np.ndarray) -> tuple[BinCount, ...]:
     pairs, dies = np.unique(categories.astype(np.int64) * 2 + ~passes, return_counts=True)
-    bins = [BinCount(str(pair // 2), not pair % 2, count) for pair, count in zip(pairs.tolist(), dies.tolist())]
+    bins = [
+        BinCount(str(pair // 2), not pair % 2, count) for pair, count in zip(pairs.tolist(), dies.tolist(), strict=True)
+    ]
     return tuple(sorted(bins, key=lambda one: (not one.passing, int(one.name))))
 
 

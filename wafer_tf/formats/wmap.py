@@ -52,8 +52,8 @@ def _wafer(file_name: str, said: Mapping[str, str], rows: Sequence[tuple[int, in
     for place, (line, number, _) in enumerate(rows):
         if number != rows[0][1] + place:
             raise InputError(
-                f"{name}: line {line}: MAP{number:03d} after MAP{rows[0][1] + place - 1:03d}; expected the rows in turn. "
-                "One is missing, or twice there."
+                f"{name}: line {line}: MAP{number:03d}; expected MAP{rows[0][1] + place:03d}, the rows in turn. One is "
+                "missing, or twice there."
             )
     if not rows:
         raise InputError(f"{name}: no MAP001 line; the file is cut off, or no WMAP.")
