@@ -18,7 +18,7 @@ from wafer_tf.formats.g85 import iso_time
 from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.safe_xml import Event, events
-from wafer_tf.formats.wafer_map import MapFile, WaferMap
+from wafer_tf.formats.wafer_map import MapFile, UnreadWaferError, WaferMap
 
 _VERSION = re.compile(rb"(?i)E142[-.\d]*\.(V\d{4})")
 _REFERENCE = re.compile(r"(?i)\bref(?:erence)?\b")
@@ -78,7 +78,8 @@ def _wafers(file: Opened, options: Options) -> Iterator[WaferMap | InputError]:
         try:
             yield _wafer(found, content, options)
         except InputError as error:
-            yield error
+            wafer = found.attributes.get("substrateid", "").strip()
+            yield UnreadWaferError(str(error), lot=content.lot(wafer), wafer=wafer)
     if not given:
         raise InputError(f"{file.name}: no <SubstrateMap>; expected a SEMI E142 file with one for each wafer.")
 
@@ -94,6 +95,10 @@ class _Content:
         self._map: _Map | None = None
         self._reference = ""
         self._x = self._y = ""
+
+    def lot(self, wafer: str) -> str:
+        """Return the lot of a substrate, "" where none is given."""
+        return self.substrates.get(wafer, _Substrate()).texts.get("lotid", "")
 
     def take(self, event: Event) -> _Map | None:
         """Take an element in, and give back the SubstrateMap that it ends."""
@@ -121,7 +126,7 @@ class _Content:
                 size = " x ".join(said[key].strip() for key in ("x", "y") if said.get(key, "").strip())
                 self._layout.die_size = f"{size} {said.get('units', '')}".strip() if " x " in size else ""
             case "substrate":
-                self._substrate = self.substrates.setdefault(said.get("substrateid", ""), _Substrate())
+                self._substrate = self.substrates.setdefault(said.get("substrateid", "").strip(), _Substrate())
             case "aliasid":
                 self._substrate.aliases[said.get("type", "").casefold()] = said.get("value", "")
             case "substratemap":
@@ -175,7 +180,7 @@ def _wafer(found: _Map, content: _Content, options: Options) -> WaferMap:
         raise InputError(f"{name}: a {kind_of[:20]}, by its SubstrateType; expected a Wafer.")
     overlay = _chosen(found, options, notes, name)
     attributes = overlay.attributes or {}
-    substrate = content.substrates.get(said.get("substrateid", ""), _Substrate())
+    substrate = content.substrates.get(wafer, _Substrate())
     layout = content.layouts.get(said.get("layoutspecifier", "").rpartition("/")[2].strip().casefold(), _Layout())
     null = attributes.get("nullbin") or None
     kind, width = kind_and_width(
@@ -218,7 +223,7 @@ def _wafer(found: _Map, content: _Content, options: Options) -> WaferMap:
     start = substrate.aliases.get("teststarttime") or substrate.texts.get("createdate", "")
     return WaferMap(
         grid=grid,
-        lot=substrate.texts.get("lotid", ""),
+        lot=content.lot(wafer),
         wafer=wafer,
         product=layout.product or substrate.texts.get("productid", ""),
         time=iso_time(start),

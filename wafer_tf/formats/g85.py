@@ -15,9 +15,10 @@ from wafer_tf.formats.dies_on_grid import check_sides
 from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.safe_xml import events
-from wafer_tf.formats.wafer_map import MapFile, WaferMap
+from wafer_tf.formats.wafer_map import MapFile, UnreadWaferError, WaferMap
 
 _REVISION = re.compile(rb"(?i)G85-(\d{4})")
+_LOT, _WAFER = ("lotid", "lotno", "lot"), ("waferid", "substrateid", "substratenumber")
 _FROM_BELOW = ("3", "4", "lowerleft", "lowerright")
 """OriginLocations at the bottom: 3 and 4 by SEMI E5."""
 
@@ -68,7 +69,8 @@ def _wafers(file: Opened, options: Options) -> Iterator[WaferMap | InputError]:
             try:
                 yield _wafer(device, options, file.name)
             except InputError as error:
-                yield error
+                said = device.attributes
+                yield UnreadWaferError(str(error), lot=_first(said, *_LOT), wafer=_first(said, *_WAFER))
             device = None
     if not given:
         raise InputError(f"{file.name}: no <Device> with a map in it; expected a SEMI G85 map.")
@@ -85,7 +87,7 @@ def _bin(attributes: Mapping[str, str], where: str) -> Bin:
 
 def _wafer(device: _Device, options: Options, file_name: str) -> WaferMap:
     said, notes = device.attributes, Notes()
-    wafer = _first(said, "waferid", "substrateid", "substratenumber")
+    wafer = _first(said, *_WAFER)
     name = f"{file_name}, wafer {wafer or f'of line {device.line}'}"
     declared = {side: _side(said, side, name) for side in ("rows", "columns")}
     if all(declared.values()):
@@ -115,7 +117,7 @@ def _wafer(device: _Device, options: Options, file_name: str) -> WaferMap:
     size = [said[key].strip() for key in ("devicesizex", "devicesizey") if said.get(key, "").strip()]
     return WaferMap(
         grid=grid,
-        lot=_first(said, "lotid", "lotno", "lot"),
+        lot=_first(said, *_LOT),
         wafer=wafer,
         product=_first(said, "productid", "devicename", "product"),
         time=iso_time(_first(said, "createdate", "lastmodified")),

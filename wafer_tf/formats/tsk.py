@@ -8,6 +8,7 @@ counted clockwise from up, as 180 is down in the files of these probers; the dir
 import struct
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wafer_tf.dies import MAX_SIDE, Die
 from wafer_tf.errors import InputError
@@ -121,7 +122,9 @@ def _text(head: bytes, field: str) -> str | None:
     return text.decode("ascii").strip()
 
 
-def _compare(head: bytes, tested: np.ndarray, passed: np.ndarray, options: Options, notes: Notes, name: str) -> None:
+def _compare(
+    head: bytes, tested: NDArray[np.bool_], passed: NDArray[np.bool_], options: Options, notes: Notes, name: str
+) -> None:
     declared = struct.unpack_from(">HHH", head, 210)
     dies, good = int(tested.sum()), int(passed.sum())
     if not any(declared):
@@ -132,12 +135,10 @@ def _compare(head: bytes, tested: np.ndarray, passed: np.ndarray, options: Optio
             notes.warnings.append(options.differs(f"{name}: {said} {what} dies by the header, {found} in the map."))
 
 
-def _bins(categories: np.ndarray, passes: np.ndarray) -> tuple[BinCount, ...]:
-    pairs, dies = np.unique(categories.astype(np.int64) * 2 + ~passes, return_counts=True)
-    bins = [
-        BinCount(str(pair // 2), not pair % 2, count) for pair, count in zip(pairs.tolist(), dies.tolist(), strict=True)
-    ]
-    return tuple(sorted(bins, key=lambda one: (not one.passing, int(one.name))))
+def _bins(categories: NDArray[np.uint16], passes: NDArray[np.bool_]) -> tuple[BinCount, ...]:
+    found = np.bincount(categories * 2 + ~passes, minlength=128).tolist()
+    bins = [BinCount(str(pair // 2), pair % 2 == 0, dies) for pair, dies in enumerate(found) if dies]
+    return tuple(sorted(bins, key=lambda one: not one.passing))
 
 
 def _time(field: bytes) -> str:
