@@ -1,7 +1,6 @@
-"""One wafer map from the bytes of a .npy or text file. Needs numpy alone."""
+"""One wafer map from the bytes of a text, a grid of dies, or of a .npy file. Needs numpy alone."""
 
 import io
-import re
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -9,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.arrays import read_header
-from wafer_tf.dies import MAX_SIDE, MIN_SIDE, bad_sides, check_map
+from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die, bad_sides, check_map, cropped, sides_fit
 from wafer_tf.errors import InputError
+from wafer_tf.formats.dies_on_grid import notch_down
+from wafer_tf.formats.grid_cells import MAX_WORDS, Cells, Drawn, drawn
+from wafer_tf.formats.grid_text import text_cells
+from wafer_tf.formats.opened import Opened
+from wafer_tf.formats.options import DEFAULT, Options
+from wafer_tf.formats.plausible import doubt
+from wafer_tf.formats.wafer_map import MapFile, WaferMap
 
 NPY_MAGIC = b"\x93NUMPY"
 MAX_HEADER = 1024
@@ -19,10 +25,7 @@ MAX_CELL = 8
 """Bytes a cell may take."""
 MAX_BYTES = 4 * MAX_SIDE * MAX_SIDE * 4
 """A grid of 300 x 300 written as '2.00, ', or held in MAX_CELL bytes a cell, takes less."""
-SEPARATORS = (";", ",", "\t")
 _REGULAR = b";,\t "
-_ENDS = re.compile(r"\r\n|\r|\n")
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
 
@@ -70,37 +73,91 @@ def npy_header_size(data: bytes) -> int:
     return first + int.from_bytes(data[8:first], "little")
 
 
-def npy_grid(data: bytes, name: str) -> NDArray[np.uint8]:
+def npy_grid(data: bytes, name: str, options: Options = DEFAULT) -> NDArray[np.uint8]:
     """Return the one checked map, (rows, cols) uint8, that a npy file holds.
 
     Raises:
         InputError: not a whole npy file of one map, or not a map.
     """
+    return check_map(npy_drawn(data, name, options).states, name)
+
+
+def npy_drawn(data: bytes, name: str, options: Options) -> Drawn:
+    """Return the grid of a npy file, not yet checked; where the user says what its values mean, as die states."""
     header = npy_header(data, name)
     if len(data) != header.size:
         kind = "truncated npy file" if len(data) < header.size else "more than one npy array"
         raise InputError(f"{name}: {kind}: {len(data)} bytes; expected {header.size}, as its header says.")
-    return check_map(np.ndarray(header.shape, header.dtype, data, header.start, order=header.order), name)
+    values = np.ndarray(header.shape, header.dtype, data, header.start, order=header.order)
+    if options.states is None and options.pass_bins is None:
+        return Drawn(values)
+    different, codes = np.unique(values, return_inverse=True)
+    if len(different) > MAX_WORDS:
+        raise InputError(f"map {name}: over {MAX_WORDS} different values; expected those of dies.")
+    words = ["nan" if value != value else str(int(value)) if value == value // 1 else str(value)
+             for value in different.tolist()]  # fmt: skip
+    return drawn(Cells(codes.reshape(header.shape).astype(np.int32), words), name, options, named=False)
 
 
-def text_grid(data: bytes, name: str) -> NDArray[np.uint8]:
+def text_grid(data: bytes, name: str, options: Options = DEFAULT) -> NDArray[np.uint8]:
     """Return the one checked map, (rows, cols) uint8, that a text file holds.
 
-    One row of dies per line, cells parted by commas, semicolons, tabs or blanks.
+    One row of dies per line, cells parted by commas, semicolons, tabs or blanks, or by nothing.
 
     Raises:
-        InputError: not a grid of numbers in UTF-8, or not a map.
+        InputError: not a grid of numbers, or not a map.
     """
+    return check_map(text_drawn(data, name, options).states, name)
+
+
+def text_drawn(data: bytes, name: str, options: Options) -> Drawn:
+    """Return the grid of a text, not yet checked."""
     if len(data) > MAX_BYTES:
         raise InputError(f"{name}: over {MAX_BYTES} bytes; expected a grid of at most {MAX_SIDE} x {MAX_SIDE} cells.")
-    if data.startswith(_UTF16) or b"\0" in data:
+    wide = data.startswith(_UTF16)
+    if b"\0" in data and not wide:
         raise InputError(
-            f"{name}: neither npy, npz nor UTF-8 text (damaged, or UTF-16?); expected a grid of numbers. Save it anew, "
-            "text as plain CSV in UTF-8."
+            f"{name}: neither npy, npz nor text (damaged, or UTF-16 without its byte-order mark?); expected a grid. "
+            "Save it anew, text as plain CSV in UTF-8."
         )
     data = data.removeprefix(_UTF8_MARK)
-    grid = _regular(data)
-    return check_map(_any(data, name) if grid is None else grid, name)
+    grid = _regular(data) if options.states is None and options.pass_bins is None else None
+    if grid is not None and grid.max() <= Die.FAIL:
+        return Drawn(grid)
+    try:
+        text = data.decode("utf-16" if wide else "utf-8")
+    except UnicodeDecodeError as error:
+        kind = "UTF-16 text" if wide else "text file"
+        raise InputError(f"{name}: not a {kind} ({error.reason} at byte {error.start}).") from error
+    return drawn(text_cells(text, name), name, options)
+
+
+def read(file: Opened, options: Options = DEFAULT) -> MapFile:
+    """Read a text that is a grid of dies; see `text_grid`.
+
+    Raises:
+        InputError: not a grid, not a map, or one whose values hardly are die states.
+    """
+    found = text_drawn(file.whole(MAX_BYTES), file.name, options)
+    return MapFile(format="grid of dies", wafers=iter([wafer_of(found, file.name, options)]))
+
+
+def wafer_of(found: Drawn, name: str, options: Options) -> WaferMap:
+    """Return the wafer of a grid: checked, turned, and cut to its dies.
+
+    Raises:
+        InputError: not a map, or one whose values hardly are die states, where the user does not say what they are.
+    """
+    grid = check_map(found.states, name)
+    if options.states is None and options.pass_bins is None:
+        why = doubt(grid)
+        if why:
+            raise InputError(f"map {name}: {why}")
+    grid = notch_down(grid, options.orient or 0)
+    dies, corner = cropped(grid)
+    if not sides_fit(dies.shape):
+        dies, corner = grid, (0, 0)
+    return WaferMap(grid=np.ascontiguousarray(dies), corner=corner, bins=found.bins, assumed=found.assumed)
 
 
 @lru_cache(maxsize=256)
@@ -114,7 +171,7 @@ def _header(head: bytes, name: str) -> NpyHeader:
         shape, fortran, dtype = read_header(io.BytesIO(head))
     except ValueError as error:
         raise InputError(f"{name}: not a wafer file: no npy header ({error}).") from error
-    if len(shape) != 2 or not all(MIN_SIDE <= side <= MAX_SIDE for side in shape):
+    if not sides_fit(shape):
         raise bad_sides(name, shape)
     if dtype.hasobject:
         raise InputError(f"{name}: holds pickled objects, which are not read; expected whole numbers 0, 1 or 2.")
@@ -148,38 +205,3 @@ def _regular(data: bytes) -> NDArray[np.uint8] | None:
     if len(between) != 1 or not between <= set(_REGULAR) or (marks != marks[0]).any() or cells.max() > 9:
         return None
     return cells
-
-
-def _any(data: bytes, name: str) -> NDArray[np.float64]:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: not a text file ({error.reason} at byte {error.start}).") from error
-    rows = _ENDS.split(text)
-    used = [number for number, row in enumerate(rows) if row.strip()]
-    rows = rows[used[0] : used[-1] + 1] if used else []
-    if len(rows) > len(used):
-        blank = next(number for number, row in enumerate(rows) if not row.strip())
-        raise InputError(f"{name}: a blank line after row {blank - 1}; expected one grid per file, its rows together.")
-    lines = [_cells(row) for row in rows]
-    for number, line in enumerate(lines):
-        if len(line) != len(lines[0]):
-            raise InputError(f"{name}: row {number} has {len(line)} cells, row 0 has {len(lines[0])}; expected a grid.")
-    values = {cell: float(cell) if _NUMBER.fullmatch(cell) else None for cell in set().union(*lines)}
-    for number, line in enumerate(lines):
-        for column, cell in enumerate(line):
-            if values[cell] is None:
-                raise InputError(
-                    f"{name}: {cell[:20]!r} at row {number}, column {column}; expected 0, 1 or 2. "
-                    "Save the grid without header line and row names."
-                )
-    return np.array([[values[cell] for cell in line] for line in lines], np.float64).reshape(
-        len(lines), len(lines[0]) if lines else 0
-    )
-
-
-def _cells(line: str) -> list[str]:
-    """Return the cells of a line, an empty one where two separators meet; one separator at the end ends the line."""
-    separator = next((mark for mark in SEPARATORS if mark in line), None)
-    cells = [cell.strip() for cell in line.split(separator)]
-    return cells[:-1] if separator and not cells[-1] else cells
