@@ -130,11 +130,12 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
 
     path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
-        _check_layout(path, pq.read_schema(path))
-        file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *OPTIONAL_COLUMNS])
+        found = pq.read_schema(path)
+        _check_layout(path, found)
+        more = [name for name in OPTIONAL_COLUMNS if name in found.names]
+        file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *more])
         if file.metadata.num_rows > MAX_WAFERS:
             raise InputError(f"{path}: {file.metadata.num_rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
-        more = [name for name in OPTIONAL_COLUMNS if name in file.schema_arrow.names]
         small = file.read([name for name in (*COLUMNS, *more) if name != "dies"])
         small.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

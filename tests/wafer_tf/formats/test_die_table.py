@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tests import SHARED
 from tests.wafer_tf.formats.writers_table import NAMES, write_die_table
+from wafer_tf.dies import cropped
 from wafer_tf.errors import InputError
 from wafer_tf.formats.die_table import is_table, read, wafers_of_columns
-from wafer_tf.formats.dies_on_grid import cropped
 from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.table_columns import PLACES, RESULTS
@@ -353,7 +353,7 @@ def test_nine_lines_of_states_are_a_list_and_not_a_grid() -> None:
 def test_a_list_of_four_places_is_refused_as_a_list() -> None:
     text = "0,0,1\n0,1,2\n" * 16 + "1,0,2\n1,1,1\n" * 16
     assert is_table(opened(text))
-    with pytest.raises(InputError, match=r"2 rows x 2 columns.*were read as x, y and bin of a die each"):
+    with pytest.raises(InputError, match=r"2 x 2 cells.*were read as x, y and bin of a die each"):
         read_all(text)
 
 
