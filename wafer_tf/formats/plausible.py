@@ -70,9 +70,11 @@ def _spans(dies: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _two_valued(grid: NDArray[np.uint8]) -> str:
+    if grid.max() == Die.FAIL:  # nearly every map
+        return ""
     dies = grid != Die.ABSENT
     share = dies.mean()
-    if not share or dies.all() or (grid == Die.FAIL).any():
+    if not share or dies.all():
         return ""
     if _corners(grid) == Die.PASS:
         return "no die fails, and all cells outside the wafer's circle are dies, while some within are none"
@@ -87,6 +89,8 @@ def _two_valued(grid: NDArray[np.uint8]) -> str:
 
 def _corners(grid: NDArray[np.uint8]) -> int:
     """Return the state of all cells outside the grid's ellipse where 0 lies within, 0 where they differ or are few."""
+    if not grid[0, 0]:  # one of them, and no die on nearly every map
+        return 0
     rows, cols = grid.shape
     y, x = ((np.arange(side) + 0.5) / side * 2 - 1 for side in (rows, cols))
     outside = y[:, None] ** 2 + x**2 > 1.1

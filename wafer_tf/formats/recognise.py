@@ -16,6 +16,8 @@ _SINF_START = re.compile(rb"(?im)^[ \t]*(?:ROWCT|COLCT|BCEQU|FNLOC|RowData)[ \t]
 _WMAP_START = re.compile(rb"(?m)^[ \t]*(?:WMAP|ROWCNT|COLCNT|SKIPDI|PASBIN)[ \t]")
 _ELECTROGLAS_START = re.compile(rb"(?m)^[ \t]*X[ \t]*-?\d+[ \t]*Y[ \t]*-?\d+[ \t]+\S+[ \t]*\r?$")
 
+_OF_NUMBERS = b"0123456789.,;+- \t\r\n"
+
 SIGNATURES = {
     b"\x93NUMPY": "npy",
     b"PK\x03\x04": "archive",
@@ -82,6 +84,8 @@ def recognise(file: Opened) -> str:
 def _text(file: Opened, head: bytes) -> str | None:
     from wafer_tf.formats import die_table, tsk
 
+    if not head.translate(None, _OF_NUMBERS):  # a grid or a list of dies, as most files are: no format's words
+        return "die_table" if die_table.is_table(file) else None
     if tsk.is_tsk(file.head):
         return "tsk"
     if _XML_START.match(head):
