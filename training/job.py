@@ -35,7 +35,7 @@ from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.splitting.splits import Split, content_hash, make_split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
-from wafer_tf.whole_files import whole_path, write_whole
+from wafer_tf.whole_files import whole_path
 
 BUILTIN = "built-in synthetic maps"
 
@@ -124,7 +124,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     _say("drawing what the model looks at")
     # model.keras read back: its variables belong to no strategy, whatever it was trained under
     write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
-    write_whole(run.path / "DONE", "")
+    run.finish()
     print(format_table(scores))
     for text in _provisos(config, start):
         print(f"\n{text}")

@@ -1,18 +1,21 @@
 """What a run keeps at the end of each epoch, so that it can be killed at any moment and go on as if it had not been."""
 
 import csv
+import hashlib
 import io
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from wafer_tf.errors import ModelError
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import UNREADABLE
-from wafer_tf.whole_files import write_whole
+from wafer_tf.whole_files import file_sha256, whole_path, write_whole
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")
@@ -32,8 +35,8 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     """After each epoch: checkpoint, best weights, history.csv, TensorBoard; stop after `patience` epochs of no gain.
 
     Besides model and optimizer the state of every random generator of the graph is kept: a .keras file leaves it out.
-    state.json is replaced last and names the files that belong to it. All that early stopping needs is the history in
-    it, so a resumed run stops where an uninterrupted one would.
+    state.json is replaced last and names the files that belong to it, with their SHA-256 and its own. All that early
+    stopping needs is the history in it, so a resumed run stops where an uninterrupted one would.
     """
 
     def __init__(self, run: RunFolder, *, patience: int) -> None:
@@ -53,6 +56,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
             scores = [row["val_macro_f1"] + row["seconds"] for row in state["history"]]
             files = [self.folder / state[name] for name in ("last", "best")]
             len(state["random"])
+            sums = dict(state["sha256"])
             whole = all(type(score) is float for score in scores) and len(scores) > 0
         except (KeyError, TypeError) as error:
             raise ModelError(f"{path}: holds no training state ({error!r}). {remedy}") from error
@@ -61,6 +65,10 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         for file in files:
             if not file.is_file():
                 raise ModelError(f"{path}: names {file.name}, which is missing. {remedy}")
+            if file_sha256(file) != sums.get(file.name):
+                raise ModelError(f"{file}: is not what the run wrote, by its SHA-256: damaged or changed. {remedy}")
+        if sums.get("state.json") != _sum_of(state):
+            raise ModelError(f"{path}: is not what the run wrote, by its SHA-256: damaged or changed. {remedy}")
         return dict(state)
 
     @property
@@ -93,11 +101,12 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def load_best(self, model: Any) -> None:
         """Give `model` the best epoch's weights."""
-        path = self.folder / str(self.state["best"])
+        name = str(self.state["best"])
         try:
-            model.load_weights(path)
+            with np.load(self.folder / name, allow_pickle=False) as kept:
+                model.set_weights([kept[key] for key in sorted(kept)])
         except UNREADABLE as error:
-            raise self._damaged(path, error) from error
+            raise self._damaged(self.folder / name, error) from error
 
     def _damaged(self, path: Path, error: Exception) -> ModelError:
         return ModelError(
@@ -120,16 +129,21 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         row["seconds"] = round(time.monotonic() - self.started, 2)
         self.history.append(row)
         self.state["last"] = f"epoch_{epoch:04d}.keras"
-        self.model.save(self.folder / self.state["last"])
-        if self.best_epoch == epoch:
-            self.state["best"] = f"best_{epoch:04d}.weights.h5"
-            self.model.save_weights(self.folder / self.state["best"])
+        with whole_path(self.folder / self.state["last"]) as path:
+            self.model.save(path)
+        if self.best_epoch == epoch:  # not by save_weights: on a full disk HDF5 ends the process with SIGSEGV
+            self.state["best"] = f"best_{epoch:04d}.npz"
+            weights = {f"{number:04d}": value for number, value in enumerate(self.model.get_weights())}
+            self.run_folder.write_arrays(f"checkpoints/{self.state['best']}", weights)
         self.state["random"] = [keras.ops.convert_to_numpy(v).tolist() for v in _generators(self.model)]
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[0]))
         writer.writeheader()
         writer.writerows(self.history)
         write_whole(self.run_folder.path / "history.csv", text.getvalue())
+        sums = {name: file_sha256(self.folder / name) for name in (self.state["last"], self.state["best"])}
+        self.state["sha256"] = sums
+        self.state["sha256"] = sums | {"state.json": _sum_of(self.state)}
         self.run_folder.write_json("checkpoints/state.json", self.state)
         for path in self.folder.iterdir():
             if path.name not in (self.state["last"], self.state["best"], "state.json"):
@@ -140,6 +154,12 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.board.flush()
         if self.exhausted:
             self.model.stop_training = True
+
+
+def _sum_of(state: dict[str, Any]) -> str:
+    """Return the SHA-256 of a state, but for its own."""
+    sums = {name: value for name, value in state["sha256"].items() if name != "state.json"}
+    return hashlib.sha256(json.dumps({**state, "sha256": sums}, sort_keys=True).encode()).hexdigest()
 
 
 def _generators(model: Any) -> list[Any]:

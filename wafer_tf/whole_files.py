@@ -3,6 +3,7 @@
 What is written lies in a hidden file beside the one it becomes. An error removes it; a killed process leaves it behind.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,15 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes, *, durable: 
     """Write a file of this content, text as UTF-8; see `whole_file`."""
     with whole_file(path, durable=durable) as out:
         out.write(content.encode() if isinstance(content, str) else content)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes. Raises OSError."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -222,7 +222,13 @@ def test_early_stopping_needs_nothing_but_the_history(tmp_path: Path) -> None:
     assert progress.best_epoch == 1
 
 
-STATE = {"history": [{"val_macro_f1": 0.5, "seconds": 1.0}], "last": "l.keras", "best": "b.weights.h5", "random": []}
+STATE = {
+    "history": [{"val_macro_f1": 0.5, "seconds": 1.0}],
+    "last": "l.keras",
+    "best": "b.npz",
+    "random": [],
+    "sha256": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -244,16 +250,78 @@ def test_a_damaged_training_state_is_refused_with_the_way_to_go_on(state: object
         Progress(run, patience=2)
 
 
-def test_a_damaged_checkpoint_is_refused_with_the_way_to_go_on(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path / "run")
-    for name in ("l.keras", "b.weights.h5"):
-        (tmp_path / "run" / "checkpoints" / name).write_bytes(b"PK\x03\x04 not a checkpoint")
-    run.write_json("checkpoints/state.json", STATE)
+def _one_epoch(folder: Path) -> tuple[RunFolder, keras.Model]:
+    """Let a model of one layer be kept after an epoch."""
+    run = RunFolder.create(folder)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
     progress = Progress(run, patience=2)
-    with pytest.raises(ModelError, match=r"l\.keras: cannot be loaded.*Delete"):
-        progress.last_model()
-    with pytest.raises(ModelError, match=r"b\.weights\.h5: cannot be loaded.*Delete"):
-        progress.load_best(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+    progress.set_model(model)
+    progress.on_train_begin()
+    progress.on_epoch_begin(0)
+    progress.on_epoch_end(0, {"val_macro_f1": 0.5})
+    return run, model
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
+    run, _ = _one_epoch(tmp_path / "run")
+    rng = np.random.default_rng(0)
+    for path in sorted((run.path / "checkpoints").iterdir()):
+        whole = path.read_bytes()
+        for place in rng.integers(8 * len(whole), size=60).tolist():
+            changed = bytearray(whole)
+            changed[place // 8] ^= 1 << place % 8
+            path.write_bytes(changed)
+            with pytest.raises(ModelError, match=r"is not what the run wrote|holds no|is missing|JSON|no epoch"):
+                Progress(run, patience=2)
+        path.write_bytes(whole)
+    Progress(run, patience=2)
+
+
+def test_the_best_weights_come_back_as_they_were(tmp_path: Path) -> None:
+    run, model = _one_epoch(tmp_path / "run")
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    Progress(run, patience=2).load_best(other)
+    for kept, back in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, back)
+
+
+def test_a_full_disk_is_an_error_and_no_crash_and_leaves_the_epoch_before(tmp_path: Path) -> None:
+    """Where a file may not grow, as on a full disk, HDF5 ended the process with SIGSEGV."""
+    import resource
+
+    run, model = _one_epoch(tmp_path / "run")
+    progress = Progress(run, patience=2)
+    progress.set_model(model)
+    progress.on_epoch_begin(1)
+    progress.board = tf.summary.create_noop_writer()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            progress.on_epoch_end(1, {"val_macro_f1": 0.6})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(Progress(run, patience=2).history) == 1
+
+
+def test_a_finished_run_of_which_a_bit_is_flipped_is_refused(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    run.write_json("config.json", {"config": {}})
+    run.write_json("decision.json", {"bias": [0.0] * 9})
+    run.finish()
+    RunFolder.open(run.path)
+    for name in ("config.json", "decision.json", "DONE"):
+        whole = (run.path / name).read_bytes()
+        for place in range(0, 8 * len(whole), 7):
+            changed = bytearray(whole)
+            changed[place // 8] ^= 1 << place % 8
+            (run.path / name).write_bytes(changed)
+            with pytest.raises(ModelError, match=r"is not what the run wrote|DONE is damaged"):
+                RunFolder.open(run.path)
+        (run.path / name).write_bytes(whole)
+    (run.path / "DONE").write_text("")  # of a run before there were sums
+    RunFolder.open(run.path)
 
 
 def test_a_split_that_cannot_be_made_leaves_no_folder_in_the_way(

@@ -10,7 +10,8 @@ logits.npz       logits of the validation and the test part
 seen.npz         fingerprints of all maps the weights or the choice of them rest on
 report.txt, report.json, model_card.md, figures/
 operating.txt, operating.json: thresholds to choose from, at WM-811K's class mix; absent where a part has no none
-DONE             written last: without it the run is not finished
+DONE             written last: without it the run is not finished. It holds the SHA-256 of files that are read again;
+                 whoever opens the run compares them, since a flipped bit in a weight shows nowhere else
 """
 
 import io
@@ -30,12 +31,14 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.splitting.splits import UNREADABLE
-from wafer_tf.whole_files import whole_file, write_whole
+from wafer_tf.whole_files import file_sha256, whole_file, write_whole
 
 if TYPE_CHECKING:
     import keras
 
 
+READ_AGAIN = ("config.json", "split.npz", "model.keras", "decision.json", "logits.npz", "seen.npz", "report.json")
+"""Files of a finished run whose contents matter to what is done with it later."""
 RUNS = Path("runs")
 """Where training.fit leaves its runs, seen from where it is called."""
 
@@ -70,7 +73,14 @@ class RunFolder:
                 f"run folder {path}: the run has not finished (no DONE marker). "
                 f"Finish it with: python -m training.fit --resume {path}"
             )
+        if finished:
+            _check_sums(path)
         return cls(path)
+
+    def finish(self) -> None:
+        """Mark the run as done, with what its files are now."""
+        names = [name for name in READ_AGAIN if (self.path / name).is_file()]
+        write_whole(self.path / "DONE", "".join(f"{file_sha256(self.path / name)}  {name}\n" for name in names))
 
     @property
     def done(self) -> bool:
@@ -161,6 +171,25 @@ class RunFolder:
                 f"encoded map and {len(CLASSES)} logits."
             )
         return model
+
+
+def _check_sums(path: Path) -> None:
+    """Compare a finished run's files with what DONE says of them; an older run's DONE is empty."""
+    *lines, rest = (path / "DONE").read_bytes().decode("ascii", "replace").split("\n")
+    for line in [*lines, *([rest] if rest else [])]:
+        expected, _, name = line.partition("  ")
+        if name not in READ_AGAIN:
+            raise ModelError(
+                f"run folder {path}: DONE is damaged at {line[:80]!r}. Restore the folder, or train again."
+            )
+        if not (path / name).is_file():
+            raise ModelError(f"run folder {path}: {name} is missing. Restore it, or train again.")
+        found = file_sha256(path / name)
+        if found != expected:
+            raise ModelError(
+                f"run folder {path}: {name} is not what the run wrote: its SHA-256 is {found[:12]}..., expected "
+                f"{expected[:12]}.... It was damaged or changed; restore it, or train again."
+            )
 
 
 def newest_run() -> Path:

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
 
-from wafer_tf.whole_files import MAX_NAME, write_whole
+from wafer_tf.whole_files import MAX_NAME, file_sha256, write_whole
 
 DONE, QUARANTINE = "done", "quarantine"
 UNFINISHED = (".tmp", ".part", ".partial")
@@ -199,15 +199,6 @@ class Inbox:
     def _leave(self, name: str) -> None:
         """Forget when a file was first seen: it must be quiet anew."""
         self._waiting.pop(name, None)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _stamp(found: os.stat_result) -> Stamp:
