@@ -40,10 +40,8 @@ def write_e142(wafer: WaferMap, *, call: Mapping[str, str] | None = None) -> byt
     said = [f"      <LotId>{escape(_text(wafer.lot))}</LotId>"] if wafer.lot else []
     if call:
         said.append("      <AliasIds>")
-        said += [
-            f"        <AliasId Type={_attribute(ALIAS + key)} Value={_attribute(value)}/>"
-            for key, value in call.items()
-        ]
+        for key, value in call.items():
+            said.append(f"        <AliasId Type={_attribute(ALIAS + key)} Value={_attribute(value)}/>")
         said.append("      </AliasIds>")
     said.append(f"      <GoodDevices>{passing}</GoodDevices>")
     product = [f"      <ProductId>{escape(_text(wafer.product))}</ProductId>"] if wafer.product else []

@@ -94,7 +94,7 @@ def _wafer(device: _Device, options: Options, file_name: str) -> WaferMap:
         check_sides((declared["rows"], declared["columns"]), name)
     null = said.get("nullbin") or None
     kind, width = kind_and_width(said.get("bintype", ""), [null or "", *(bin_.code for bin_ in device.bins)], name)
-    rows = [_cells(row, declared["columns"] * width if kind == "ascii" else 0) for row in device.rows]
+    rows = [_cells(row, declared["columns"], kind, width) for row in device.rows]
     if not rows:
         raise InputError(f"{name}: no <Row>; expected a map.")
     if declared["rows"] and len(rows) != declared["rows"]:
@@ -157,9 +157,15 @@ def _side(said: Mapping[str, str], side: str, name: str) -> int:
     return declared
 
 
-def _cells(row: str, wanted: int) -> str:
-    """Return a row without the blanks round it or, where a blank is no code, within it."""
-    if not wanted:
-        return "".join(row.split())
+def _cells(row: str, cols: int, kind: str, width: int) -> str:
+    """Return a row's codes: blanks may stand round it or between dies, and in Ascii be a code."""
+    parted = row.split()
+    if len(parted) == cols > 1 and kind != "ascii":
+        return "".join(cell.rjust(width, "0") for cell in parted)
+    if kind != "ascii":
+        return "".join(parted)
     row = row.strip("\r\n")
-    return row if len(row) == wanted else row.strip()
+    for candidate in (row, row.strip(), "".join(parted)):
+        if len(candidate) == cols * width:
+            return candidate
+    return row.strip()
