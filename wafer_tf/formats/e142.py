@@ -23,8 +23,14 @@ from wafer_tf.formats.wafer_map import MapFile, UnreadWaferError, WaferMap
 _VERSION = re.compile(rb"(?i)E142[-.\d]*\.(V\d{4})")
 _REFERENCE = re.compile(r"(?i)\bref(?:erence)?\b")
 _TEXTS = ("bincode", "lotid", "productid", "gooddevices", "createdate")
+_NAMED = frozenset({"layout", "substrate", "aliasid", "substratemap", "bindefinition", "referencedevice"})
 MAX_PARTS = 1_000_000
 """BinCode elements a map may have."""
+
+
+MAX_OVERLAYS = 1_000
+MAX_NAMED = 100_000
+"""Layouts, substrates, other names, bins and reference dies a file may have: each takes ten times its text in memory."""
 
 
 @dataclass
@@ -94,6 +100,7 @@ class _Content:
         self._layout, self._substrate = _Layout(), _Substrate()
         self._map: _Map | None = None
         self._reference = ""
+        self._named = 0
         self._x = self._y = ""
 
     def lot(self, wafer: str) -> str:
@@ -117,6 +124,9 @@ class _Content:
 
     def _begin(self, event: Event) -> None:
         said, where = event.attributes, f"{self.name}: line {event.line}"
+        self._named += event.tag in _NAMED
+        if self._named > MAX_NAMED:
+            raise InputError(f"{where}: over {MAX_NAMED} layouts, substrates, bins and names; expected a lot's wafers.")
         match event.tag:
             case "layout":
                 self._layout = self.layouts.setdefault(said.get("layoutid", "").casefold(), _Layout())
@@ -132,6 +142,8 @@ class _Content:
             case "substratemap":
                 self._map = _Map(said, event.line)
             case "overlay" if self._map:
+                if len(self._map.overlays) >= MAX_OVERLAYS:
+                    raise InputError(f"{where}: over {MAX_OVERLAYS} overlays; expected one or a few in a map.")
                 self._map.overlays.append(_Overlay(said.get("mapname", "")))
             case _ if self._map and self._map.overlays:
                 self._begin_in(self._map.overlays[-1], event, where)

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 
 from wafer_tf.dies import MAX_CELLS
 from wafer_tf.errors import InputError
-from wafer_tf.formats.bin_codes import Bin, Notes, grid_of_rows, judge, kind_and_width, notch_at, upright, whole_number
+from wafer_tf.formats.bin_codes import (
+    MAX_CODES,
+    Bin,
+    Notes,
+    grid_of_rows,
+    judge,
+    kind_and_width,
+    notch_at,
+    upright,
+    whole_number,
+)
 from wafer_tf.formats.dies_on_grid import check_sides
 from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
@@ -57,6 +67,8 @@ def _wafers(file: Opened, options: Options) -> Iterator[WaferMap | InputError]:
             continue
         elif event.begins and tag == "bin":
             device.bins.append(_bin(event.attributes, f"{file.name}: line {event.line}"))
+            if len(device.bins) > MAX_CODES:
+                raise InputError(f"{file.name}: line {event.line}: over {MAX_CODES} bins; expected a wafer map.")
         elif event.begins and tag == "data":
             device.maps.append(event.attributes.get("mapname", ""))
         elif not event.begins and tag == "row" and len(device.maps) < 2:

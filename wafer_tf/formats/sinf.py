@@ -1,6 +1,7 @@
 """SINF, the plain text map: KEY:VALUE lines, then RowData lines. Needs numpy and the standard library."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from wafer_tf.dies import MAX_CELLS, MAX_SIDE
 from wafer_tf.errors import InputError
@@ -25,7 +26,7 @@ def read(file: Opened, options: Options) -> MapFile:
         InputError: no rows, or not those that ROWCT and COLCT announce.
     """
     said: dict[str, str] = {}
-    rows: list[tuple[int, list[str]]] = []
+    rows: list[_Row] = []
     between = 0
     for number, line in numbered_lines(file, _LIMIT):
         key, colon, value = line.partition(":")
@@ -35,7 +36,7 @@ def read(file: Opened, options: Options) -> MapFile:
         if key == "rowdata":
             if between:
                 raise InputError(f"{file.name}: line {between}: no RowData, between rows; the file is damaged.")
-            rows.append((number, value.split()))
+            rows.append(_row(number, value.split(), rows[0].width if rows else 0, file.name))
             if len(rows) > MAX_SIDE:
                 raise InputError(f"{file.name}: line {number}: over {MAX_SIDE} rows; expected a map of one wafer.")
         elif rows:
@@ -45,35 +46,47 @@ def read(file: Opened, options: Options) -> MapFile:
     return MapFile(format="SINF", wafers=iter([_wafer(file.name, said, rows, options)]))
 
 
-def _wafer(
-    file_name: str, said: Mapping[str, str], rows: Sequence[tuple[int, list[str]]], options: Options
-) -> WaferMap:
+class _Row(NamedTuple):
+    """A RowData line; its cells as one text, since a list of them takes twenty times as much."""
+
+    line: int
+    text: str
+    dies: int
+    width: int
+
+
+def _row(line: int, cells: list[str], width: int, name: str) -> _Row:
+    width = width or (len(cells[0]) if cells else 0)
+    odd = next((cell for cell in cells if len(cell) != width or width not in WIDTHS), None)
+    if odd is not None:
+        raise InputError(f"{name}: line {line}: {odd[:20]!r}; expected dies of 2 or 3 characters, and blanks.")
+    return _Row(line, "".join(cells), len(cells), width)
+
+
+def _wafer(file_name: str, said: Mapping[str, str], rows: Sequence[_Row], options: Options) -> WaferMap:
     notes = Notes()
     wafer = said.get("wafer", "")
     name = f"{file_name}, wafer {wafer}" if wafer else file_name
-    if not rows or not rows[0][1]:
+    if not rows or not rows[0].dies:
         raise InputError(f"{name}: no RowData line with dies; the file is cut off, or no SINF map.")
     row_count, col_count = (
         whole_number(said[key], key.upper(), name) if said.get(key) else found
-        for key, found in (("rowct", len(rows)), ("colct", len(rows[0][1])))
+        for key, found in (("rowct", len(rows)), ("colct", rows[0].dies))
     )
     check_sides((row_count, col_count), name)
-    width = len(rows[0][1][0])
-    for number, cells in rows:
-        odd = next((cell for cell in cells if len(cell) != width or width not in WIDTHS), None)
-        if odd is not None:
-            raise InputError(f"{name}: line {number}: {odd[:20]!r}; expected dies of 2 or 3 characters, and blanks.")
-        if len(cells) != col_count:
+    for row in rows:
+        if row.dies != col_count:
             raise InputError(
-                f"{name}: line {number} has {len(cells)} dies; expected {col_count}"
+                f"{name}: line {row.line} has {row.dies} dies; expected {col_count}"
                 f"{', as COLCT says' if said.get('colct') else ', as the first row has'}."
             )
     if len(rows) != row_count:
         raise InputError(
-            f"{name}: {len(rows)} RowData lines, the last on line {rows[-1][0]}; expected {row_count}, as ROWCT says. "
-            "The file is cut off, or damaged."
+            f"{name}: {len(rows)} RowData lines, the last on line {rows[-1].line}; expected {row_count}, as ROWCT says: "
+            "cut off, or damaged."
         )
-    codes = grid_of_rows(["".join(cells) for _, cells in rows], col_count, width, name)
+    width = rows[0].width
+    codes = grid_of_rows([row.text for row in rows], col_count, width, name)
     good = said.get("bcequ", "").replace(",", " ").split()
     if not good and options.pass_bins is None:
         notes.assumed.append("bin 1 passes and all others fail, BCEQU being empty (--pass-bins)")

@@ -244,3 +244,12 @@ def test_a_mutated_file_is_refused_or_keeps_its_counts(data: st.DataObject) -> N
         silent = not wafer.warnings and all(told in sentence for sentence in wafer.assumed)
         counts = np.bincount(wafer.grid.ravel(), minlength=3).tolist()[1:]
         assert not silent or counts in ([(SMALL == 1).sum(), (SMALL == 2).sum()], [len(SMALL[SMALL > 0]), 0])
+
+
+def test_elements_that_are_kept_are_counted() -> None:
+    data = write_e142_variant(SMALL)
+    many = data.replace(b'<s:Overlay MapName="SortGrade">', b'<s:Overlay MapName="x"/>' * 1001 + b"<s:Overlay>")
+    with pytest.raises(InputError, match="over 1000 overlays"):
+        the_wafer(many)
+    with pytest.raises(InputError, match="over 100000 layouts, substrates, bins and names"):
+        the_wafer(data.replace(b"<s:BinDefinitions>", b"<s:BinDefinitions>" + b"<s:BinDefinition/>" * 100_001))
