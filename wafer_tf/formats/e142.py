@@ -30,7 +30,7 @@ MAX_PARTS = 1_000_000
 
 MAX_OVERLAYS = 1_000
 MAX_NAMED = 100_000
-"""Layouts, substrates, other names, bins and reference dies a file may have: each takes ten times its text in memory."""
+"""Layouts, substrates, names, bins and reference dies a file may have: each takes ten times its text in memory."""
 
 
 @dataclass

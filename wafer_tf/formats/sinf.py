@@ -82,8 +82,8 @@ def _wafer(file_name: str, said: Mapping[str, str], rows: Sequence[_Row], option
             )
     if len(rows) != row_count:
         raise InputError(
-            f"{name}: {len(rows)} RowData lines, the last on line {rows[-1].line}; expected {row_count}, as ROWCT says: "
-            "cut off, or damaged."
+            f"{name}: {len(rows)} RowData lines, the last on line {rows[-1].line}; expected {row_count}, as ROWCT "
+            "says. The file is cut off, or damaged."
         )
     width = rows[0].width
     codes = grid_of_rows([row.text for row in rows], col_count, width, name)
