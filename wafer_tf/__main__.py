@@ -30,6 +30,7 @@ GROUPS = {
     "on a station (numpy and ai-edge-litert alone)": {
         "classify": Verb(STATION, "judge files of wafer maps, a JSON record per map", ("classify",)),
         "watch": Verb(STATION, "judge every file that arrives in a folder", ("watch",)),
+        "verify": Verb("edge.verify", "look for changed records; hold a bundle against its signature"),
         "selftest": Verb(STATION, "check a bundle and let it judge its golden maps", ("selftest",)),
         "bench": Verb(STATION, "how fast this machine is", ("bench",)),
     },
@@ -45,7 +46,6 @@ GROUPS = {
         "convert": Verb("edge.convert", "quantize a run to int8 and gate it against the float model"),
         "benchmark": Verb("edge.benchmark", "time float, int8 and ONNX Runtime beside each other"),
         "sign": Verb(SIGNING, "sign a bundle", ("sign",)),
-        "verify": Verb(SIGNING, "hold a bundle against its signature", ("verify",)),
         "pack": Verb("edge.pack", "the whole station as one file, station.pyz"),
     },
     "whole sets, with [train]": {

@@ -2,6 +2,7 @@
 
 classify   judge files, or standard input (-), and print one JSON record per map
 watch      judge every file that arrives in a folder
+verify     look for changed or missing lines among the records of a hot folder
 selftest   check a bundle and let it judge its golden maps
 bench      how fast this machine is with it
 """
@@ -11,6 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edge.station.flags import add_arguments, load
@@ -28,6 +30,7 @@ EXAMPLE = """examples:
   station classify lot7/*.npy > records.jsonl
   camera | station classify - --bundle nano
   station watch incoming --out records --bundle bundle
+  station verify records
   station selftest --bundle bundle
   station bench --bundle bundle
 
@@ -59,6 +62,9 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
 
         add_watch_arguments(job)
     add_arguments(job, files=True)
+    what = "Look for changed or missing lines among the records in OUT; exit code 4 where one is found."
+    job = jobs.add_parser("verify", description=what, epilog=EXAMPLE, help="check records")
+    job.add_argument("out", type=Path, metavar="OUT", help="the folder of `station watch --out`")
     what = "Check a bundle, then judge its golden maps."
     job = jobs.add_parser("selftest", description=what, epilog=EXAMPLE, help="check a bundle")
     add_arguments(job)
@@ -80,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # and the next file opened would get LiteRT's
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
-    jobs = {"classify": classify, "watch": watch, "selftest": selftest, "bench": bench}
+    jobs = {"classify": classify, "watch": watch, "verify": verify, "selftest": selftest, "bench": bench}
     return run_command(lambda: jobs[args.job](args))
 
 
@@ -112,6 +118,22 @@ def watch(args: argparse.Namespace) -> int:
 
     classifier = load(args)
     return run(args, classifier.judge_each, bundle_sha256=classifier.bundle.sha256)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Print what is wrong with the records of a hot folder."""
+    from edge.station.hot_folder.record_files import faults
+
+    found, lines = faults(args.out)
+    for fault in found:
+        print(fault)
+    said = (
+        f"{len(found)} faults; start the station: it sets them aside and judges their wafers again"
+        if found
+        else "whole"
+    )
+    print(f"{args.out}: {lines} lines, {said}")
+    return InputError.exit_code if found else 0
 
 
 def selftest(args: argparse.Namespace) -> int:

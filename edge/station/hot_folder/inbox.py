@@ -22,6 +22,7 @@ from typing import BinaryIO
 from wafer_tf.whole_files import MAX_NAME, file_sha256, write_whole
 
 DONE, QUARANTINE = "done", "quarantine"
+REASON = ".reason.txt"
 UNFINISHED = (".tmp", ".part", ".partial")
 EMPTY_TIMES = 10
 """An empty file must be quiet so many times longer: many writers make the file first and fill it later."""
@@ -196,6 +197,30 @@ class Inbox:
             return False
         return True
 
+    def bring_back(self, is_known: Callable[[str], bool]) -> list[str]:
+        """Move files of `done` and `quarantine` that are not on record back into IN, where they are judged again.
+
+        Args:
+            is_known: whether contents of this SHA-256 are on record.
+
+        Returns:
+            The names they have in IN now.
+
+        Raises:
+            OSError: one cannot be read or moved now.
+        """
+        brought = []
+        for folder in (self.path / DONE, self.path / QUARANTINE):
+            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+                if path.name.endswith(REASON) or path.is_symlink() or not path.is_file():
+                    continue
+                sha256 = file_sha256(path)
+                if not is_known(sha256):
+                    target = _free(self.path, path.name, sha256)
+                    path.rename(target)
+                    brought.append(target.name)
+        return brought
+
     def _leave(self, name: str) -> None:
         """Forget when a file was first seen: it must be quiet anew."""
         self._waiting.pop(name, None)
@@ -231,5 +256,5 @@ def _fitted(stem: str, ending: str) -> str:
 def _write_reason(target: Path, reason: str) -> None:
     """Write why beside the place where a file goes; whole or not at all."""
     text = (reason + "\n").encode(errors="backslashreplace")
-    path = _free(target.parent, _fitted(target.name, ".reason.txt"), hashlib.sha256(text).hexdigest())
+    path = _free(target.parent, _fitted(target.name, REASON), hashlib.sha256(text).hexdigest())
     write_whole(path, text)

@@ -1,18 +1,17 @@
-"""An append-only file of JSON lines that outlives kills, torn writes and full disks. Needs the standard library alone.
+"""An append-only file of JSON lines that outlives kills, torn writes, full disks and changed bits.
 
-What `append` was given is durable when it returns. What a killed or failed write left is found by the next `open`:
-bytes that are no whole line of the journal are set aside in FILE.damaged, so that nothing is ever appended to half a
-line and no half line is read as a whole one.
+What `append` was given is durable when it returns. What a killed or failed write left, or a disk changed, is found by
+the next `open`: bytes that are no whole line of the journal, by its seal, are set aside in FILE.damaged, so that
+nothing is ever appended to half a line and no damaged line is read as a whole one. Needs the standard library alone.
 """
 
 import errno
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from edge.station.hot_folder.sealed import Entry, sealed, unsealed
 from wafer_tf.whole_files import whole_file
 
 MAX_LINE = 2**16
@@ -20,8 +19,6 @@ MAX_LINE = 2**16
 
 NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a damaged line as one of the journal's may raise."""
-
-Entry = dict[str, Any]
 
 
 class Index:
@@ -60,16 +57,20 @@ class Index:
 class Journal:
     """One file of JSON lines and the index of their keys."""
 
-    def __init__(self, path: Path, key: Callable[[Entry], bytes]) -> None:
+    def __init__(
+        self, path: Path, key: Callable[[Entry], bytes], *, was_unsealed: Callable[[Entry], bool] = lambda entry: False
+    ) -> None:
         """Name the file; `open` reads or creates it.
 
         Args:
             path: of the file; its folder must exist when it is opened.
             key: gives the key of a line's object, a 32-byte hash; a KeyError, TypeError or ValueError from it says
                 that the line is none of this journal's.
+            was_unsealed: whether an object was written before lines were sealed. Of others a line without a seal is a
+                damaged one.
         """
         self.path = path
-        self._key = key
+        self._key, self._was_unsealed = key, was_unsealed
         self._fd: int | None = None
         self._forget()
 
@@ -115,14 +116,15 @@ class Journal:
         """Add lines, durable when this returns: all of them or, as far as the journal knows, none.
 
         Args:
-            entries: (key, line) each, the line with its newline.
+            entries: (key, line) each, the line one JSON object with its newline; it is sealed here.
 
         Raises:
             OSError: they could not be written; the journal is closed.
         """
         if not entries:
             return
-        fd, data = self._descriptor(), [line.encode() for _, line in entries]
+        fd = self._descriptor()
+        data = [sealed(line, number) for number, (_, line) in enumerate(entries, self._last + 1)]
         if os.fstat(fd).st_size != self._end:  # a failed write is cut off there, which must not be within good lines
             self._forget()
             self.close()
@@ -142,6 +144,7 @@ class Journal:
         for (key, _), line in zip(entries, data, strict=True):
             self._index.add(key, self._end)
             self._end += len(line)
+        self._last += len(data)
 
     def get(self, key: bytes) -> Entry | None:
         """Return the object of the key's line, None if there is none.
@@ -153,16 +156,22 @@ class Journal:
         if offset is None:
             return None
         try:
-            line, _, _ = os.pread(self._descriptor(), MAX_LINE, offset).partition(b"\n")
+            line, end, _ = os.pread(self._descriptor(), MAX_LINE, offset).partition(b"\n")
             with suppress(*NO_LINE):
-                entry: Entry = json.loads(line)
+                entry, _ = self._read(line + end)
                 if self._key(entry) == key:
                     return entry
             self._forget()
-            raise OSError(errno.EIO, "was changed by another program", str(self.path))
+            raise OSError(errno.EIO, "was changed by another program, or by the disk", str(self.path))
         except OSError:
             self.close()
             raise
+
+    def _read(self, line: bytes) -> tuple[Entry, int | None]:
+        entry, number = unsealed(line)
+        if number is None and not self._was_unsealed(entry):
+            raise ValueError("it has no seal")
+        return entry, number
 
     def _descriptor(self) -> int:
         if self._fd is None:
@@ -170,7 +179,7 @@ class Journal:
         return self._fd
 
     def _forget(self) -> None:
-        self._index, self._end = Index(), 0
+        self._index, self._end, self._last = Index(), 0, 0
         self._file: tuple[int, int] | None = None
         """Device and inode of the file that is known, None before any is."""
 
@@ -191,12 +200,12 @@ class Journal:
         for offset, line in self._lines():
             end = offset + len(line)
             try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("the line does not end")
-                key = self._key(json.loads(line))
+                entry, number = self._read(line)
+                key = self._key(entry)
             except NO_LINE:
                 damaged[offset] = len(line)
             else:
+                self._last = max(self._last, number or 0)
                 if self._index.get(key) is None:
                     self._index.add(key, offset)
         mended = None

@@ -129,8 +129,13 @@ class HotFolder:
         if not self._was_open:  # later on, an OUT that is missing is a share that went away
             self._out.mkdir(parents=True, exist_ok=True)
         self._claim.take()
-        for mended in self._ledger.open():
-            say(mended)
+        mended = self._ledger.open()
+        for words in mended:
+            say(words)
+        if mended:  # records may be among what was set aside
+            brought = self._inbox.bring_back(lambda sha256: self._ledger.records_of(sha256) is not None)
+            if brought:
+                say(f"{len(brought)} files in done or quarantine have no record any more and are judged again")
         self._open = self._was_open = True
 
     def _lose_out(self, error: Exception) -> None:

@@ -13,16 +13,21 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 
-from edge.station.hot_folder.journal import Entry, Journal
+from edge.station.hot_folder import sealed
+from edge.station.hot_folder.journal import Journal
+from edge.station.hot_folder.sealed import Entry
 from edge.station.records import FIRST_KEYS, OK, REJECTED, Record
+from wafer_tf.errors import InputError
+
+RECORDS, DUPLICATES = "records.jsonl", "duplicates.jsonl"
 
 
 class Ledger:
     """The two journals of an OUT folder."""
 
     def __init__(self, out: Path) -> None:
-        self._records = Journal(out / "records.jsonl", _record_key)
-        self._duplicates = Journal(out / "duplicates.jsonl", _duplicate_key)
+        self._records = Journal(out / RECORDS, _record_key, was_unsealed=_is_first_record)
+        self._duplicates = Journal(out / DUPLICATES, _duplicate_key, was_unsealed=_is_first_duplicate)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -71,6 +76,24 @@ class Ledger:
         )
 
 
+def faults(out: Path) -> tuple[list[str], int]:
+    """Return what is wrong with the files of an OUT folder, in sentences, and how many lines they hold.
+
+    Raises:
+        InputError: there is no such folder, or no records in it.
+        OSError: a file cannot be read.
+    """
+    if not (out / RECORDS).is_file():
+        raise InputError(f"{out}: no {RECORDS} there; expected the OUT folder of a station that watches.")
+    found, lines = [], 0
+    for path in (out / RECORDS, out / DUPLICATES):
+        if path.is_file():
+            found += [f"{path}: {fault}" for fault in sealed.faults(path)]
+            with path.open("rb") as file:
+                lines += sum(1 for _ in file)
+    return found, lines
+
+
 def record_id(name: str) -> str:
     """Return the id of a file's record: its name, whatever its bytes are, as text that every JSON reader takes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -91,6 +114,15 @@ def _map_key(file_sha256: str, number: int) -> bytes:
     if type(number) is not int or number < 1:
         raise ValueError(f"map {number!r}")
     return digest if number == 1 else sha256(digest + str(number).encode()).digest()
+
+
+def _is_first_record(record: Entry) -> bool:
+    """Whether a record was written before lines were sealed."""
+    return tuple(record) == FIRST_KEYS
+
+
+def _is_first_duplicate(line: Entry) -> bool:
+    return tuple(line) == ("id", "input_sha256", "first_id", "time")
 
 
 def _duplicate_key(line: Entry) -> bytes:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.station.hot_folder.journal import MAX_LINE, Index, Journal, sync_folder
+from edge.station.hot_folder import journal as journals
+from edge.station.hot_folder.journal import MAX_LINE, Index, sync_folder
+from edge.station.hot_folder.sealed import faults
+
+
+class Journal(journals.Journal):
+    """A journal that was begun before lines were sealed: the tests write lines as other programs and old ones do."""
+
+    def __init__(self, path: Path, key: Any) -> None:
+        super().__init__(path, key, was_unsealed=lambda entry: True)
 
 
 def _key(entry: dict[str, Any]) -> bytes:
@@ -97,7 +106,7 @@ def test_a_line_that_the_disk_took_by_half_is_cut_off_before_the_next(
 ) -> None:
     path = tmp_path / "lines.jsonl"
     journal = _journal(path, "one")
-    real, room = os.write, [20]
+    real, room = os.write, [60]
 
     def write(fd: int, data: bytes) -> int:
         room[0] -= (written := real(fd, data[: room[0]]) if room[0] else 0)
@@ -280,6 +289,59 @@ def test_what_was_mended_is_told_with_how_much(tmp_path: Path) -> None:
     journal.close()
     assert Journal(path, _key).open() is not None
     assert (tmp_path / "lines.jsonl.damaged").read_text() == "damaged\ntorn\nmore\n", "what was there is kept"
+
+
+SEALED = [f'{{"id": "wafer {number}", "probabilities": {{"none": 0.{number}}}}}\n' for number in range(12)]
+
+
+def _sealed(path: Path) -> bytes:
+    journal = journals.Journal(path, _key)
+    journal.open()
+    journal.append([(_key({"id": f"wafer {number}"}), line) for number, line in enumerate(SEALED)])
+    journal.close()
+    return path.read_bytes()
+
+
+def test_every_flipped_bit_is_found_and_no_other_line_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    whole = _sealed(path)
+    lines = whole.splitlines(keepends=True)
+    for place in range(0, 8 * len(whole), 3):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        journal = journals.Journal(path, _key)
+        assert journal.open() is not None, f"bit {place}"
+        assert len(journal) >= len(SEALED) - 2, "a flipped end of line joins two"
+        journal.close()
+        assert set(path.read_bytes().splitlines(keepends=True)) < set(lines)
+    path.write_bytes(whole)
+    assert journals.Journal(path, _key).open() is None
+
+
+def test_a_bit_that_flips_while_the_station_runs_is_found_when_the_line_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    whole = _sealed(path)
+    journal = journals.Journal(path, _key)
+    journal.open()
+    assert journal.get(_key({"id": "wafer 1"})) == {"id": "wafer 1", "probabilities": {"none": 0.1}}
+    with path.open("r+b") as file:
+        file.seek(whole.index(b"0.1"))
+        file.write(b"0.9")
+    with pytest.raises(OSError, match="changed by another program, or by the disk"):
+        journal.get(_key({"id": "wafer 1"}))
+
+
+def test_a_removed_line_leaves_its_number_and_none_is_used_twice(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    lines = _sealed(path).splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:5], *lines[7:]]))
+    assert list(faults(path)) == [f"before line 6, at byte {sum(map(len, lines[:5]))}, 2 lines are missing"]
+    journal = journals.Journal(path, _key)
+    assert journal.open() is None
+    journal.append([_entry("next")])
+    journal.close()
+    assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == [1, 2, 3, 4, 5, *range(8, 14)]
 
 
 def test_of_two_lines_of_one_key_the_first_counts(tmp_path: Path) -> None:
