@@ -18,6 +18,7 @@ MAX_WORDS = 65_536
 MIN_NAMES = 4
 """Columns or rows whose numbers can be told from die states: of 0, 1, 2, 3 the last is none."""
 NO_DIE_MARKS = NO_WORDS | {".", "_", "__", "@@"}
+TABLE_REMEDY = " If it is a table of dies, say what its columns are called: --columns x=NAME,y=NAME,bin=NAME."
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?")
 
 
@@ -174,6 +175,7 @@ def _meaning(words: list[str], name: str, where: Any, options: Options) -> _Mean
     raise InputError(
         f"{name}: {where(odd)}; expected 0 (no die), 1 (pass) or 2 (fail), without header line and row names. The "
         f"cells hold {held}: say which is no die, which pass and fail: --states NONE,PASS,FAIL (empty: none of them)."
+        f"{TABLE_REMEDY if odd and value(odd) is None and ' row 0,' in where(odd) else ''}"
     )
 
 
@@ -212,7 +214,7 @@ def _by_bins(words: list[str], name: str, options: Options) -> _Meaning:
     if zero and marks and not none:
         raise InputError(
             f"{name}: cells of bin 0, and {marks[0]!r} in others; say which of them is no die: "
-            f"--states '0,,' or --states '{marks[0] or '-'},,'."
+            f"--states '0,1,' or --states '{marks[0] or '-'},1,'."
         )
     absent = {same_value(none)} if none else {same_value(word) for word in (zero or [])}
     states = [
@@ -223,7 +225,7 @@ def _by_bins(words: list[str], name: str, options: Options) -> _Meaning:
         else Die.FAIL
         for word in words
     ]
-    said = "0 is no die (--states '0,,')" if zero and not none else "empty cells and marks are no die (--states)"
+    said = "0 is no die (--states '0,1,')" if zero and not none else "empty cells and marks are no die (--states)"
     return _Meaning([float(state) for state in states], (said,) if (zero or marks) and not none else ())
 
 

@@ -38,6 +38,6 @@ def read_maps(stream: BinaryIO, name: str | os.PathLike[str], options: Options =
 
 def read_opened(file: Opened, options: Options) -> MapFile:
     """Do the same for what is in an archive."""
-    module = importlib.import_module(f"wafer_tf.formats.{recognise(file)}")
+    module = importlib.import_module(f"wafer_tf.formats.{recognise(file, options)}")
     found: MapFile = module.read(file, options)
     return found

@@ -7,6 +7,7 @@ import re
 
 from wafer_tf.errors import InputError
 from wafer_tf.formats.opened import Opened
+from wafer_tf.formats.options import DEFAULT, Options
 
 SET_COMMAND = "python -m edge.classify"
 CONVERT_COMMAND = "python -m wafer_tf.readers"
@@ -57,8 +58,12 @@ FOREIGN = {
 """First bytes of files one may well have at hand, and what to say of them."""
 
 
-def recognise(file: Opened) -> str:
+def recognise(file: Opened, options: Options = DEFAULT) -> str:
     """Return the name of the module in `wafer_tf.formats` that reads a file.
+
+    Args:
+        file: the open file.
+        options: of them the names of columns, by which a table of dies is told where they are no known ones.
 
     Raises:
         InputError: the file is empty, or of a kind that is not read; it is named for what it is.
@@ -78,10 +83,10 @@ def recognise(file: Opened) -> str:
     for start, what in FOREIGN.items():
         if head.startswith(start) and not (start == b"BM" and not _is_bmp(head)):
             raise InputError(f"{file.name}: {what}.")
-    return _text(file, _as_ascii(head)) or "grids"
+    return _text(file, _as_ascii(head), options) or "grids"
 
 
-def _text(file: Opened, head: bytes) -> str | None:
+def _text(file: Opened, head: bytes, options: Options) -> str | None:
     from wafer_tf.formats import die_table, tsk
 
     if not head.translate(None, _OF_NUMBERS):  # a grid or a list of dies, as most files are: no format's words
@@ -98,7 +103,7 @@ def _text(file: Opened, head: bytes) -> str | None:
     ):
         if pattern.search(head):
             return module
-    return "die_table" if die_table.is_table(file) else None
+    return "die_table" if die_table.is_table(file, options) else None
 
 
 def _xml(file: Opened, head: bytes) -> str:

@@ -1,5 +1,6 @@
 """Tables of dies: what is read from which columns, and what is refused with which words."""
 
+import io
 import time
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from wafer_tf.errors import InputError
 from wafer_tf.formats.die_table import is_table, read, wafers_of_columns
 from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
+from wafer_tf.formats.read import read_maps
 from wafer_tf.formats.table_columns import PLACES, RESULTS
 from wafer_tf.formats.wafer_map import BinCount, WaferMap
 
@@ -160,6 +162,17 @@ def test_columns_of_other_names_are_read_when_they_are_named() -> None:
     with pytest.raises(InputError, match=r"no column for the x and y of a die .it has MyX, MyY, Quality"):
         read_all(text)
     assert only(text, options).grid[1, 1] == 2
+
+
+def test_a_wide_table_of_unknown_names_is_told_by_the_names_given() -> None:
+    lines = table(header="MyX,MyY", column="Quality").split()
+    text = "".join(f"{line},{end}\n" for line, end in zip(lines, ["Note", *"abcdefghi"], strict=True))
+    options = replace(DOWN, columns={"x": "MyX", "y": "MyY", "bin": "Quality"})
+    (found,) = read_maps(io.BytesIO(text.encode()), "dies.csv", options).wafers
+    assert isinstance(found, WaferMap)
+    assert found.grid[1, 1] == 2
+    with pytest.raises(InputError, match=r"'MyX' at row 0.*If it is a table of dies.*--columns x=NAME"):
+        read_maps(io.BytesIO(text.encode()), "dies.csv")
 
 
 @pytest.mark.parametrize(

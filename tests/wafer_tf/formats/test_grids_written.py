@@ -139,14 +139,14 @@ def test_bins_are_counted_and_zero_is_no_die() -> None:
     found = read(b"0,1,1,0\n1,7,1,5\n1,1,1,1\n0,1,5,0\n", Options(pass_bins=frozenset({"1", "07"})))
     assert found.grid.tolist() == [[0, 1, 1, 0], [1, 1, 1, 2], [1, 1, 1, 1], [0, 1, 2, 0]]
     assert found.bins == (BinCount("1", True, 9), BinCount("7", True, 1), BinCount("5", False, 2))
-    assert found.assumed == ("0 is no die (--states '0,,')",)
+    assert found.assumed == ("0 is no die (--states '0,1,')",)
 
 
 def test_bins_with_both_blanks_and_zeros_ask_which_is_no_die() -> None:
     data = b",1,1,\n1,0,1,5\n,1,5,\n"
     with pytest.raises(InputError, match=r"cells of bin 0, and '' in others.*--states"):
         read(data, PASS_1)
-    assert read(data, Options(pass_bins=frozenset({"1"}), states=("-", "", ""))).grid[1, 1] == 2
+    assert read(data, Options(pass_bins=frozenset({"1"}), states=("-", "1", ""))).grid[1, 1] == 2
 
 
 def named(head: str, names: list[str]) -> bytes:
