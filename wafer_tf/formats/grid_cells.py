@@ -66,10 +66,11 @@ class CellRows:
             InputError: more cells or different values than a map has.
         """
         self._cells += len(cells)
-        if len(self.lines) > MAX_SIDE or self._cells > MAX_CELLS + 2 * MAX_SIDE or len(self._words) > MAX_WORDS:
+        side = max(len(self.lines), len(cells) - 2)
+        if side > MAX_SIDE or self._cells > MAX_CELLS + 2 * MAX_SIDE or len(self._words) > MAX_WORDS:
             raise InputError(
-                f"{self.name}: over {MAX_SIDE} rows, {MAX_CELLS} cells or {MAX_WORDS} different values; expected a "
-                "grid of dies."
+                f"{self.name}: over {MAX_SIDE} rows or columns, {MAX_CELLS} cells or {MAX_WORDS} different values; "
+                "expected a grid of dies."
             )
         for cell in dict.fromkeys(cells):  # in order, so that an error names the first
             if cell not in self._known:

@@ -35,7 +35,7 @@ def text_cells(text: str, name: str) -> Cells:
         return found.cells()
     for line in lines:
         separator = next((mark for mark in SEPARATORS if mark in line), None)
-        found.add(line.split(separator))
+        found.add(line.split(separator, 2 * MAX_SIDE))  # a longer line is refused by its number of cells
     return found.cells()
 
 
@@ -63,6 +63,8 @@ def _check_bare(lines: list[str], name: str) -> None:
                 "nothing parts them; expected a grid, its rows of equal length."
             )
     wide = len(lines[0].strip())
+    if wide > MAX_SIDE:
+        raise InputError(f"{name}: rows of {wide} characters that nothing parts; expected at most {MAX_SIDE} cells.")
     first = np.array([list(line.strip()[::2]) for line in lines])
     if wide > 2 and wide % 2 == 0 and (first == "0").all():
         raise InputError(

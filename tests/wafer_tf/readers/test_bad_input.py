@@ -92,10 +92,10 @@ def test_an_npz_with_one_wrong_byte_gives_wafers_or_an_input_error(tmp_path: Pat
     [
         ("0,,1,2\n1,,2,1\n0,,1,0\n", "'' at row 0, column 1"),
         (",0,1,2\n0,0,1,0\n1,1,2,1\n2,0,1,0\n", "'' at row 0, column 0.*without header"),
-        (GRID.replace(",", ";").replace("1", "1,0"), "'1,0' at row 0"),
+        (GRID.replace(",", ";").replace("1", "1,5"), "die state 1.5 at row 0"),
         (GRID.replace("2", "\u00b2"), "'\u00b2' at row 1, column 1"),
         (GRID.replace("2", "x" * 9999), "'x{20}' at row 1, column 1"),
-        ("c0,c1,c2\n" + GRID, "'c0' at row 0.*without header"),
+        ("c0,c1,c2\n" + GRID.replace("2", "x"), "'c0' at row 0.*without header"),
     ],
     ids=["a column of holes", "row names", "decimal commas", "superscript two", "a long cell", "a header line"],
 )
