@@ -91,6 +91,8 @@ def _corners(grid: NDArray[np.uint8]) -> int:
     """Return the state of all cells outside the grid's ellipse where 0 lies within, 0 where they differ or are few."""
     if not grid[0, 0]:  # one of them, and no die on nearly every map
         return 0
+    if grid[0, 0] == Die.ABSENT:
+        return 0  # nearly every map
     rows, cols = grid.shape
     y, x = ((np.arange(side) + 0.5) / side * 2 - 1 for side in (rows, cols))
     outside = y[:, None] ** 2 + x**2 > 1.1
