@@ -1,4 +1,4 @@
-"""A detached signature of a bundle, by an offline key: `python -m edge.signing verify BUNDLE --key public.pem`.
+"""A detached signature of a bundle, by an offline key: `python -m edge.verify BUNDLE --key public.pem`.
 
 The hashes in a bundle find damage; a signature also finds a bundle that somebody else made. It lies beside the
 folder, in NAME.sig, and covers every file in it. OpenSSF's model-signing does the work and is installed only where it
@@ -19,7 +19,7 @@ EXAMPLE = """example, with a key pair made once and the private key kept offline
   openssl ecparam -name prime256v1 -genkey -noout -out private.pem
   openssl ec -in private.pem -pubout -out public.pem
   python -m edge.signing sign runs/NAME/bundle --key private.pem
-  python -m edge.signing verify runs/NAME/bundle --key public.pem
+  python -m edge.verify runs/NAME/bundle --key public.pem
 
 exit codes: 0 done, 2 usage, 3 the bundle is not what was signed"""
 

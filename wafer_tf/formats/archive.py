@@ -25,6 +25,7 @@ MAX_MAPS = 10_000
 MAX_ENTRIES = 1000
 """An archive of more is refused unopened: zipfile takes 600 bytes of memory for each of its 55."""
 _ENTRY = b"PK\1\2"
+WORKBOOK = "[Content_Types].xml"
 _HIDDEN = ("__MACOSX/", ".")
 
 
@@ -43,7 +44,7 @@ def read(file: Opened, options: Options) -> MapFile:
     except DAMAGED as error:
         raise _damaged(file.name, error) from error
     keys = {name.removesuffix(".npy") for name in names if name.endswith(".npy")}
-    if "[Content_Types].xml" in names:
+    if WORKBOOK in names:
         raise InputError(
             f"{file.name}: an Excel or other Office file; save the table as CSV, or convert it with: {CONVERT_COMMAND} "
             "FILE OUT.parquet"
@@ -58,6 +59,15 @@ def read(file: Opened, options: Options) -> MapFile:
     if file.depth:
         raise InputError(f"{file.name}: a zip archive in an archive; expected the files themselves. Unpack it first.")
     return MapFile(format="zip archive", wafers=_guarded(file.name, _members(archive, shown, file, options)))
+
+
+def is_workbook(stream: BinaryIO) -> bool:
+    """Whether a zip archive is an Excel workbook, or another file of an office suite."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            return WORKBOOK in archive.NameToInfo
+    except DAMAGED:
+        return False
 
 
 def _npz(archive: zipfile.ZipFile, keys: set[str], file: Opened, options: Options) -> MapFile:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.command import CommandParser
 from wafer_tf.errors import UsageError
 from wafer_tf.formats.options import Options
 
@@ -62,7 +63,7 @@ def take(args: dict[str, Any]) -> Options:
 
 def from_words(words: Sequence[str]) -> Options:
     """Return the options that `as_words` gave as flags."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = CommandParser("reading", "How files are read.")
     add_arguments(parser)
     return options(parser.parse_args(words))
 

@@ -34,6 +34,7 @@ PICTURE = (
     "{what}, a picture of a map; a station reads the tool's own files. Convert it first: "
     f"{CONVERT_COMMAND} PICTURE OUT.parquet"
 )
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
 FOREIGN = {
     b"PAR1": f"a Parquet file; judge a wafer set with: {SET_COMMAND}",
     b"\x80": f"a pickle, which can run code and is never opened here; convert it with: {CONVERT_COMMAND}",

@@ -11,7 +11,7 @@ from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.readers.folder import open_folder
 from wafer_tf.readers.npz import is_npz_set, open_npz
-from wafer_tf.readers.parquet import open_parquet, write_batches, write_parquet
+from wafer_tf.readers.parquet import is_table_of_dies, open_parquet, write_batches, write_parquet
 from wafer_tf.readers.source import Source
 from wafer_tf.readers.tool_files import open_tool_file
 from wafer_tf.waferset import WaferSet
@@ -66,7 +66,7 @@ def open_source(path: str | os.PathLike[str], *, options: Options = DEFAULT, pro
         raise InputError(f"{path}: not a wafer file: a device or pipe; expected {ACCEPTED}.")
     with path.open("rb") as stream:
         start = stream.read(8)
-    if start.startswith(b"PAR1"):
+    if start.startswith(b"PAR1") and not is_table_of_dies(path):
         return open_parquet(path)
     if start.startswith(b"PK\x03\x04") and is_npz_set(path):
         return open_npz(path)

@@ -119,6 +119,17 @@ def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=layout)
 
 
+def is_table_of_dies(path: Path) -> bool:
+    """Whether a Parquet file has none of the columns that a wafer set alone has: then a row of it may be a die."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return not {"dies", "rows", "cols"}.intersection(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return False
+
+
 def open_parquet(path: str | os.PathLike[str]) -> Source:
     """Open a Parquet wafer set; its format, class order and every declared size are checked.
 

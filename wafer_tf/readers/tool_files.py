@@ -3,14 +3,18 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.errors import InputError
+from wafer_tf.formats.archive import is_workbook
+from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_maps
-from wafer_tf.formats.wafer_map import WaferMap
+from wafer_tf.formats.recognise import PICTURES
+from wafer_tf.formats.wafer_map import MapFile, WaferMap
 from wafer_tf.readers.source import BATCH_ROWS, Source
 from wafer_tf.waferset import WaferSet
 
@@ -42,7 +46,7 @@ def wafers_of_file(path: Path, options: Options) -> tuple[str, list[WaferMap]]:
         InputError: as of `open_tool_file`.
     """
     with path.open("rb") as stream:
-        file = read_maps(stream, path, options)
+        file = _read(stream, path, options)
         maps = []
         for wafer in file.wafers:
             if isinstance(wafer, InputError):
@@ -51,6 +55,26 @@ def wafers_of_file(path: Path, options: Options) -> tuple[str, list[WaferMap]]:
     if not maps:
         raise InputError(f"{path}: no wafer in it; expected at least one.")
     return f"{file.format} {file.version}".rstrip(), maps
+
+
+def _read(stream: BinaryIO, path: Path, options: Options) -> MapFile:
+    """Read a file, also of the kinds that need more than numpy: workbooks, Parquet files of dies, pictures."""
+    start = stream.read(8)
+    stream.seek(0)
+    if start.startswith(b"PAR1"):
+        from wafer_tf.readers.excel import read_parquet_dies
+
+        return read_parquet_dies(path, options)
+    if start.startswith(b"PK\x03\x04") and is_workbook(stream):
+        from wafer_tf.readers.excel import read_excel
+
+        return read_excel(path, options)
+    stream.seek(0)
+    if start.startswith(PICTURES):
+        from wafer_tf.readers.picture import read_picture
+
+        return read_picture(Opened(stream, str(path)).whole(), str(path), options)
+    return read_maps(stream, path, options)
 
 
 def set_of(maps: Sequence[WaferMap], label: Sequence[int]) -> WaferSet:
