@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import MAX_CELLS, MAX_SIDE
+from wafer_tf.dies import MAX_CELLS, MAX_SIDE, MIN_SIDE
 from wafer_tf.errors import InputError
 from wafer_tf.formats.wafer_map import BinCount
 
@@ -42,6 +42,7 @@ def dies_on_grid(
     x_grows: Literal["right", "left"] = "right",
     y_grows: Literal["down", "up"] = "down",
     notch: int = 0,
+    part: bool = False,
 ) -> OnGrid:
     """Set dies on the bounding box of their coordinates.
 
@@ -51,6 +52,7 @@ def dies_on_grid(
         name: what to call the map in an error.
         x_grows, y_grows: which way the coordinates grow in the tool's picture.
         notch: where the notch is in the tool's picture, see NOTCH.
+        part: see `Options`.
 
     Raises:
         InputError: no die, or a bounding box larger than a map may be.
@@ -67,6 +69,8 @@ def dies_on_grid(
     top, left = int(rows.min()), int(cols.min())
     sides = int(rows.max()) - top + 1, int(cols.max()) - left + 1
     check_sides(sides, name)
+    if part:
+        sides = max(sides[0], MIN_SIDE), max(sides[1], MIN_SIDE)
     grid = np.zeros(sides, np.asarray(values).dtype)
     grid[rows - top, cols - left] = values
     return OnGrid(grid, (top, left))

@@ -70,7 +70,7 @@ def _wafer(
         notes.assumed.append("y grows downward (--y-axis down)")
     notch = notch_at("", options, notes, name, key="notch")
     states = np.where(passes[codes], Die.PASS, Die.FAIL).astype(np.uint8)
-    grid, corner = dies_on_grid(places[0], places[1], states, name, y_grows=y_grows, notch=notch)
+    grid, corner = dies_on_grid(places[0], places[1], states, name, y_grows=y_grows, notch=notch, part=options.part)
     dies = np.bincount(codes, minlength=len(known)).tolist()
     bins = [BinCount(code, bool(passes[n]), dies[n]) for n, code in enumerate(known) if dies[n]]
     return WaferMap(

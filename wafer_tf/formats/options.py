@@ -12,7 +12,7 @@ YAxis = Literal["down", "up"]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to read what a file leaves open; each field is a flag of the commands, `--pass-bins` and so on.
+    """How to read what a file leaves open; each field but `part` is a flag of the commands, `--pass-bins` and so on.
 
     Attributes:
         pass_bins: bins that pass, instead of the file's own word or bin 1; None: as the file says.
@@ -28,6 +28,8 @@ class Options:
         overlay: the overlay of an E142 file to read.
         colours: a picture's background, passing and failing colour, as "#rrggbb".
         lenient: warn, where the file's own counts differ from what is read, instead of refusing.
+        part: a list of dies may be a part of a wafer, such as a retest of one die; a box of dies that is too small for
+            a map gets lines without dies, to the right and below.
     """
 
     pass_bins: frozenset[str] | None = None
@@ -41,6 +43,7 @@ class Options:
     overlay: str | None = None
     colours: tuple[str, str, str] | None = None
     lenient: bool = False
+    part: bool = False
 
     def differs(self, text: str) -> str:
         """Refuse a file that contradicts itself, or give back the warning where the user is lenient.

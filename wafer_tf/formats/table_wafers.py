@@ -54,7 +54,9 @@ def _wafer(
         assumed.append("bin 0, which fills the corners of the rectangle, is no die (--pass-bins 1 makes it a bin)")
     y_axis = options.y_axis or "down"
     notch = options.orient or 0
-    grid, corner = dies_on_grid(dies.x[kept], dies.y[kept], dies.states[kept], called, y_grows=y_axis, notch=notch)
+    grid, corner = dies_on_grid(
+        dies.x[kept], dies.y[kept], dies.states[kept], called, y_grows=y_axis, notch=notch, part=options.part
+    )
     if options.y_axis is None:
         assumed.append("y grows downward (--y-axis down)")
     if options.orient is None:

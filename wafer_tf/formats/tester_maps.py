@@ -74,7 +74,7 @@ def _map_of(tested: Tested, dies: Dies, name: str, log: Log, verdicts: Verdicts,
     chosen, passed = dies.results[counting], dies.passed[counting]
     state = np.where(passed, np.uint8(Die.PASS), np.uint8(Die.FAIL))
     grid, corner = dies_on_grid(
-        chosen["x"], chosen["y"], state, name, x_grows=x_grows, y_grows=y_grows, notch=notch or 0
+        chosen["x"], chosen["y"], state, name, x_grows=x_grows, y_grows=y_grows, notch=notch or 0, part=options.part
     )
     return WaferMap(
         grid=check_map(grid, name),
