@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from wafer_tf.decision import REVIEW_BELOW, verdict
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import UsageError
+from wafer_tf.formats.csv_cells import as_cell
 from wafer_tf.whole_files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from wafer_tf.waferset import WaferSet
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def calls_table(
@@ -97,11 +96,4 @@ def write_csv(path: str | os.PathLike[str], table: "pd.DataFrame") -> Path:
 def _cell(value: Any) -> str:
     import pandas as pd
 
-    if pd.isna(value):
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, float | np.floating):
-        return f"{value:.6f}"
-    text = f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else str(value)
-    return text.replace("\r", " ")  # csv does not quote it, and a spreadsheet takes it for the end of a row
+    return as_cell(None if pd.isna(value) else value)
