@@ -18,7 +18,7 @@ from edge.station.hot_folder.inbox import MAX_BYTES, Inbox
 from edge.station.hot_folder.loop import HotFolder, JudgeFile
 from edge.station.hot_folder.status import Status
 from edge.station.hot_folder.watch import watch
-from edge.station.records import KEYS, Record, rejected
+from edge.station.records import FIRST_KEYS, NOTHING_SAID, Record, rejected
 from tests import ROOT
 from wafer_tf.command import run
 from wafer_tf.dies import CLASSES
@@ -36,7 +36,14 @@ def judge(data: bytes, name: str) -> list[Record]:
         return [rejected(name, "it begins with bad", input_sha256=sha256(data), bundle_sha256=BUNDLE, ms=0.5)]
     probabilities = dict.fromkeys(CLASSES, 0.0) | {"Scratch": 1.0}
     values = (name, sha256(data), BUNDLE, "ok", "Scratch", probabilities, "defect", 2.0, None)
-    return [dict(zip(KEYS, values, strict=True)) for _ in data.splitlines()]
+    return [dict(zip(FIRST_KEYS, values, strict=True)) | NOTHING_SAID for _ in data.splitlines()]
+
+
+def recorded(data: bytes, name: str) -> list[Record]:
+    """Return the records that a station with this judge writes of a file."""
+    found = judge(data, name)
+    about = {"file": name, "file_sha256": sha256(data), "maps": len(found)}
+    return [record | about | {"map": number} for number, record in enumerate(found, 1)]
 
 
 def lines(path: Path, *, running: bool = False) -> list[dict[str, Any]]:

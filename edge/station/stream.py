@@ -14,6 +14,8 @@ from wafer_tf.formats.grids import MAX_HEADER, NPY_MAGIC, npy_header, npy_header
 _CHUNK = 1 << 16
 _FILE_STARTS = tuple(bytes([start]) for start in b"<#%{\x1f\x89\x8b\xd0\xfd\xff")
 """What a file may begin with that no grid does; most others begin with a letter."""
+_PACKED = (b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+"""What may hold a npy array, or by chance its first bytes, in its middle."""
 _STDF = b"\0\n"
 
 
@@ -27,8 +29,12 @@ def split(stream: io.BufferedReader) -> Iterator[bytes]:
     start = stream.peek(1)[:1]
     if start == NPY_MAGIC[:1]:
         yield from _arrays(stream)
-    elif start.isalpha() or start in _FILE_STARTS or stream.peek(4)[2:4] == _STDF:  # a file, which cannot be cut
+    elif stream.peek(4).startswith(_PACKED) or stream.peek(4)[2:4] == _STDF:  # a file, which cannot be cut
         yield stream.read(MAX_BYTES + 1)
+    elif start.isalpha() or start in _FILE_STARTS:  # a file, or the middle of an array
+        ahead = _Ahead(stream, b"")
+        yield ahead.take_to(NPY_MAGIC, keep=MAX_BYTES + 1)
+        yield from _arrays(stream, bytes(ahead.data))
     elif start:
         yield from _texts(stream)
 

@@ -8,7 +8,7 @@ import pytest
 
 from edge.station import classifier as module
 from edge.station.classifier import Classifier
-from edge.station.records import KEYS, MAX_REASON, answered, from_line, rejected, to_line
+from edge.station.records import KEYS, MAX_REASON, NOTHING_SAID, answered, from_line, rejected, to_line
 from tests.station import npy, synthetic, wafer_set
 from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES, grid_sha256
@@ -85,6 +85,7 @@ def test_a_record_is_this() -> None:
         "decision": "defect",
         "ms": 1.235,
         "reason": None,
+        **NOTHING_SAID,
     }
     assert answered("w", probabilities, review_below=0.61, **about)["decision"] == "review"
     record = rejected("w", "no map", **about)
@@ -99,6 +100,7 @@ def test_a_record_is_this() -> None:
         "decision": "rejected",
         "ms": 1.235,
         "reason": "no map",
+        **NOTHING_SAID,
     }
     assert rejected("w", "no map", input_sha256=None, bundle_sha256="b")["ms"] == 0.0
 
@@ -115,7 +117,7 @@ def test_a_line_that_is_no_record_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_line(line)
     record = rejected("w", "?", input_sha256=None, bundle_sha256="b")
-    with pytest.raises(ValueError, match="expected an object of id, input_sha256"):
+    with pytest.raises(ValueError, match="expected an object that begins with id, input_sha256"):
         from_line(to_line(dict(reversed(record.items()))))
     with pytest.raises(ValueError, match="the line does not end"):
         from_line(to_line(record).rstrip("\n"))

@@ -11,12 +11,14 @@ from edge.station import classifier as classifier_module
 from edge.station.__main__ import parser
 from edge.station.flags import MAX_THREADS, add_arguments, load
 from wafer_tf import bundle as bundle_module
+from wafer_tf.formats import flags as reading
+from wafer_tf.formats.options import Options
 from wafer_tf.released import DEFAULT, bundle_folder
 
 
-def _parse(*words: str) -> argparse.Namespace:
+def _parse(*words: str, files: bool = False) -> argparse.Namespace:
     p = argparse.ArgumentParser(exit_on_error=False)
-    add_arguments(p)
+    add_arguments(p, files=files)
     return p.parse_args(words)
 
 
@@ -81,20 +83,35 @@ def test_the_classifier_is_the_one_the_flags_ask_for(
     assert load(args) == "classifier"
     assert asked == [
         (bundle_folder("nano"), True),
-        (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7}),
+        (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7, "options": Options()}),
     ]
     told = capsys.readouterr()
     assert told.out == "", "the records are printed there"
     assert told.err == ("" if passed else "warning: bundle nano did not pass the accuracy gate\n")
 
 
+def test_how_files_are_read_is_asked_for_only_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_module, "load_bundle", lambda path, allow_ungated: SimpleNamespace(passed=True))
+    monkeypatch.setattr(classifier_module, "Classifier", lambda bundle, **given: given["options"])
+    found: Any = load(_parse("--pass-bins", "1,7", "--y-axis", "up", files=True))
+    assert found == Options(pass_bins=frozenset({"1", "7"}), y_axis="up")
+    assert not _unsaid().keys() & vars(_parse()).keys()
+
+
 # === Each job's own ===
+
+
+def _unsaid() -> dict[str, None]:
+    """Return the flags of reading files, none of which was given."""
+    p = argparse.ArgumentParser()
+    reading.add_arguments(p)
+    return vars(p.parse_args([]))
 
 
 def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
     common = {"bundle": DEFAULT, "threads": 1, "review_below": 0.5, "allow_slow": False, "allow_ungated": False}
     found = vars(parser().parse_args(["classify", "a", "-"]))
-    assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | common
+    assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | common | _unsaid()
     assert parser().parse_args(["classify", "--strict", "a"]).strict is True
     assert vars(parser().parse_args(["selftest"])) == {"job": "selftest"} | common
     found = vars(parser().parse_args(["bench"]))
@@ -114,6 +131,7 @@ def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
             "once": False,
         }
         | common
+        | _unsaid()
     )
     words = ["watch", "in", "--out", "o", "--poll", "0.5", "--settle", "3", "--metrics-file", "m", "--once"]
     found = vars(parser("watch").parse_args(words))

@@ -1,9 +1,11 @@
 """The station's jobs within this process, to the letter of what they print."""
 
+import contextlib
 import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ import numpy as np
 import pytest
 
 from edge.station import __main__ as station
+from edge.station import inputs
 from edge.station.__main__ import main
-from edge.station.inputs import MAX_BYTES
 from tests.station import npy, synthetic, text
 from wafer_tf.bundle import load_bundle
 from wafer_tf.released import released
@@ -60,10 +62,33 @@ def test_classify_prints_records_and_says_how_many_of_what(
     assert capsys.readouterr().err.splitlines()[-1] == "1 maps: 1 review"
 
 
-def test_a_file_over_the_limit_is_read_only_as_far_as_shows_it(tmp_path: Path) -> None:
-    with (tmp_path / "large").open("wb") as file:
-        file.truncate(MAX_BYTES + 1000)
-    assert len(station._read(str(tmp_path / "large"))) == MAX_BYTES + 1
+def test_a_pipe_is_read_only_as_far_as_shows_that_it_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(inputs, "MAX_BYTES", 100_000)
+    os.mkfifo(tmp_path / "pipe")
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), (tmp_path / "pipe").open("wb") as pipe:
+            pipe.write(b"1,1,1\n" * 1_000_000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with station._open(str(tmp_path / "pipe")) as file:
+        assert len(file.read()) == 100_001
+    writer.join()
+
+
+def test_a_pipe_of_a_map_is_judged_like_a_file_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(npy(GRID))
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(npy(GRID),))
+    writer.start()
+    assert main(["classify", str(tmp_path / "pipe"), str(tmp_path / "file"), "--bundle", "nano"]) == 0
+    writer.join()
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["probabilities"] == second["probabilities"]
+    assert first["input_sha256"] == first["file_sha256"] == second["file_sha256"]
 
 
 def test_standard_input_is_numbered_and_stays_open(stdin: Any, capsys: pytest.CaptureFixture[str]) -> None:
