@@ -4,7 +4,6 @@ python -m tests.hot_folder IN OUT [SECONDS_PER_WAFER]
 """
 
 import hashlib
-import json
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 from edge.station.hot_folder.inbox import MAX_BYTES, Inbox
 from edge.station.hot_folder.loop import HotFolder, JudgeFile
+from edge.station.hot_folder.sealed import unsealed
 from edge.station.hot_folder.status import Status
 from edge.station.hot_folder.watch import watch
 from edge.station.records import FIRST_KEYS, NOTHING_SAID, Record, rejected
@@ -52,7 +52,7 @@ def lines(path: Path, *, running: bool = False) -> list[dict[str, Any]]:
     if running:
         text = text[: text.rfind("\n") + 1]
     assert not text or text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
+    return [unsealed(line.encode())[0] for line in text.splitlines(keepends=True)]
 
 
 def names(folder: Path) -> set[str]:

@@ -95,8 +95,11 @@ def faults(out: Path) -> tuple[list[str], int]:
 
 
 def record_id(name: str) -> str:
-    """Return the id of a file's record: its name, whatever its bytes are, as text that every JSON reader takes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return the id of a file's record: its name, whatever its bytes are, as text that every JSON reader takes.
+
+    A byte that is no text is written as \\xff, and a backslash twice, so that no two names have one id.
+    """
+    return os.fsencode(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 
 def _record_key(record: Entry) -> bytes:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from edge.station.hot_folder.record_files import Ledger, record_id
-from edge.station.records import KEYS, from_line, rejected, to_line
+from edge.station.hot_folder.sealed import sealed
+from edge.station.records import FIRST_KEYS, from_line, rejected, said, to_line
+from tests.hot_folder import lines
 
 
 def _sha256(text: str) -> str:
@@ -18,7 +20,17 @@ def _sha256(text: str) -> str:
 
 
 def _record(name: str) -> dict[str, Any]:
-    return rejected(name, "?", input_sha256=_sha256(name), bundle_sha256="b")
+    what = said(None, format=None, file=name, file_sha256=_sha256(name), maps=1)
+    return rejected(name, "?", input_sha256=_sha256(name), bundle_sha256="b", said=what)
+
+
+def _old(name: str) -> dict[str, Any]:
+    """Return a record as it was before there were files of many maps."""
+    return {key: value for key, value in _record(name).items() if key in FIRST_KEYS}
+
+
+def _line(record: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    return record, to_line(record)
 
 
 @pytest.fixture
@@ -31,22 +43,22 @@ def ledger(tmp_path: Path) -> Any:
 
 def test_records_are_known_by_their_hash_now_and_after_a_restart(ledger: Ledger, tmp_path: Path) -> None:
     assert len(ledger) == 0
-    ledger.add_records([(_sha256(name), to_line(_record(name))) for name in ("a", "b")])
+    ledger.add_records([_line(_record(name)) for name in ("a", "b")])
     ledger.add_records([])
     assert len(ledger) == 2
-    assert (tmp_path / "records.jsonl").read_text() == to_line(_record("a")) + to_line(_record("b"))
+    assert lines(tmp_path / "records.jsonl") == [_record("a"), _record("b")]
     for found in (ledger, Ledger(tmp_path)):
         found.open()
         assert len(found) == 2
-        assert found.record_of(_sha256("b")) == _record("b")
-        assert found.record_of(_sha256("c")) is None
+        assert found.records_of(_sha256("b")) == [_record("b")]
+        assert found.records_of(_sha256("c")) is None
         found.close()
     with pytest.raises(ValueError, match="is no SHA-256"):
-        ledger.record_of("ab" * 16)
+        ledger.records_of("ab" * 16)
 
 
 def test_duplicates_are_known_by_name_and_contents(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.add_records([(_sha256("a"), to_line(_record("a")))])
+    ledger.add_records([_line(_record("a"))])
     ledger.add_duplicates([("copy", _sha256("a"), "a"), ("other", _sha256("a"), "a")])
     assert len(ledger) == 1, "a duplicate is no record"
     again = Ledger(tmp_path)
@@ -57,15 +69,15 @@ def test_duplicates_are_known_by_name_and_contents(ledger: Ledger, tmp_path: Pat
         assert not found.is_duplicate("copy", _sha256("b"))
         assert not found.is_duplicate("a", _sha256("a"))
     again.close()
-    lines = [json.loads(line) for line in (tmp_path / "duplicates.jsonl").read_text().splitlines()]
-    times = [datetime.fromisoformat(line.pop("time")) for line in lines]
-    assert lines == [{"id": name, "input_sha256": _sha256("a"), "first_id": "a"} for name in ("copy", "other")]
+    found_lines = lines(tmp_path / "duplicates.jsonl")
+    times = [datetime.fromisoformat(line.pop("time")) for line in found_lines]
+    assert found_lines == [{"id": name, "input_sha256": _sha256("a"), "first_id": "a"} for name in ("copy", "other")]
     assert all(time.utcoffset() == timedelta(0) and time.microsecond == 0 for time in times)
     assert all(abs(datetime.now(timezone.utc) - time) < timedelta(minutes=5) for time in times)
 
 
 def test_what_was_mended_is_told_of_both_files(tmp_path: Path) -> None:
-    (tmp_path / "records.jsonl").write_text(to_line(_record("a")) + "{")
+    (tmp_path / "records.jsonl").write_text(to_line(_old("a")) + "{")
     (tmp_path / "duplicates.jsonl").write_text("no line\n")
     ledger = Ledger(tmp_path)
     told = ledger.open()
@@ -83,17 +95,18 @@ def test_what_was_mended_is_told_of_both_files(tmp_path: Path) -> None:
         {"status": None},
         {"input_sha256": "ab"},
         {"input_sha256": None},
-        *({key: ...} for key in KEYS),
+        *({key: ...} for key in FIRST_KEYS),
+        {"more": 1},
     ],
 )
 def test_a_line_that_is_no_record_is_set_aside(change: dict[str, Any], tmp_path: Path) -> None:
-    record = {key: value for key, value in (_record("a") | change).items() if value is not ...}
-    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n" + to_line(_record("b")))
+    record = {key: value for key, value in (_old("a") | change).items() if value is not ...}
+    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n" + to_line(_old("b")))
     ledger = Ledger(tmp_path)
     assert len(ledger.open()) == 1
     assert len(ledger) == 1
     assert json.loads((tmp_path / "records.jsonl.damaged").read_text()) == record
-    assert from_line((tmp_path / "records.jsonl").read_text()) == _record("b")
+    assert from_line((tmp_path / "records.jsonl").read_text()) == _old("b")
     ledger.close()
 
 
@@ -107,7 +120,7 @@ def test_a_line_that_is_no_duplicate_is_set_aside(change: dict[str, Any], tmp_pa
 
 
 def test_a_record_of_a_later_version_with_more_keys_counts(tmp_path: Path) -> None:
-    (tmp_path / "records.jsonl").write_text(json.dumps(_record("a") | {"more": 1}) + "\n")
+    (tmp_path / "records.jsonl").write_bytes(sealed(json.dumps(_record("a") | {"more": 1}) + "\n", 1))
     ledger = Ledger(tmp_path)
     assert ledger.open() == []
     assert len(ledger) == 1
@@ -117,3 +130,4 @@ def test_a_record_of_a_later_version_with_more_keys_counts(tmp_path: Path) -> No
 def test_the_id_of_a_name_that_is_no_unicode_can_be_read() -> None:
     assert record_id("w 1.npy") == "w 1.npy"
     assert record_id(os.fsdecode(b"w\xff.npy")) == "w\\xff.npy"
+    assert record_id("w\\xff.npy") == "w\\\\xff.npy", "no other name has the id of this one"
