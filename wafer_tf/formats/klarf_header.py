@@ -32,7 +32,7 @@ def notch(wafer: Wafer, options: Options, assumed: list[str], name: str) -> int:
         return options.orient
     said = wafer.first("ORIENTATIONMARKLOCATION")
     if not said:
-        assumed.append("the file does not say where the notch is: down (--orient 0)")
+        assumed.append("the file does not say where the notch is: down (--orient down)")
         return 0
     if said.casefold() in NOTCH:
         return NOTCH[said.casefold()]
@@ -44,7 +44,7 @@ def notch(wafer: Wafer, options: Options, assumed: list[str], name: str) -> int:
         )
     if degrees in ("90", "270"):
         side = "left" if degrees == "90" else "right"
-        assumed.append(f"OrientationMarkLocation {degrees} is the {side} side (--orient {degrees})")
+        assumed.append(f"OrientationMarkLocation {degrees} is the {side} side (--orient {side})")
     return int(degrees)
 
 

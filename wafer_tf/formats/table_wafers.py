@@ -60,7 +60,7 @@ def _wafer(
     if options.y_axis is None:
         assumed.append("y grows downward (--y-axis down)")
     if options.orient is None:
-        assumed.append("the notch is down (--orient 0)")
+        assumed.append("the notch is down (--orient down)")
     words = {role: values.get(wafer, "").strip() or said.get(role, "") for role, values in dies.said.items()}
     time = words.get("time", said.get("time", ""))
     return WaferMap(

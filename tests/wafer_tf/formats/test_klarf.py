@@ -158,7 +158,7 @@ def test_the_notch_a_user_names_wins() -> None:
     data = write_klarf(GRID, orientation="LEFT")
     np.testing.assert_array_equal(wafer(data, Options(orient=0)).grid, np.rot90(GRID, -1))
     silent = SMALL.replace("OrientationMarkLocation DOWN;\n", "")
-    assert wafer(silent).assumed == ("the file does not say where the notch is: down (--orient 0)",)
+    assert wafer(silent).assumed == ("the file does not say where the notch is: down (--orient down)",)
     assert wafer(silent, Options(orient=0)).assumed == ()
     assert "OrientationMarkLocation 'ASKEW'; expected DOWN" in refusal(SMALL.replace("DOWN", "ASKEW"))
 
