@@ -13,11 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from tests import ROOT
-from wafer_tf.bundle import Golden, write_bundle
+from wafer_tf.bundle import Golden, load_bundle, write_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.released import released
 from wafer_tf.synthesis import synthesize
 
 SIZE = 32
@@ -55,7 +56,7 @@ def synthetic(per_class: int) -> list[NDArray[np.uint8]]:
 def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
     """Write a bundle of a model; `changes` replace what write_bundle is told."""
     model = TfliteModel(content)
-    grids = (*synthetic(1), np.ones((25, 25), np.uint8), np.full((3, 3), 2, np.uint8), np.full((300, 299), 1, np.uint8))
+    grids = (*synthetic(2), np.ones((25, 25), np.uint8), np.full((3, 3), 2, np.uint8), np.full((300, 299), 1, np.uint8))
     logits = np.stack([model.run(encode(grid, model.input_size)) for grid in grids])
     assert model.input is not None
     assert model.output is not None
@@ -72,7 +73,7 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
         "golden": golden,
         "xnnpack": model.xnnpack,
         "passed": True,
-        "gate": {},
+        "gate": load_bundle(released("nano") / "bundle").gate,
         "provenance": {},
         "card": "# A model for the tests\n",
     }

@@ -66,7 +66,7 @@ def test_a_str_serves_where_a_path_does(tmp_path: Path) -> None:
         golden=bundle.golden,
         xnnpack=True,
         passed=True,
-        gate={},
+        gate=bundle.gate,
         provenance={},
         card="# Nano",
     )

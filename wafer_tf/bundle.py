@@ -5,8 +5,10 @@ golden.npz         synthetic maps with the logits and probabilities the gate saw
 model_card.md      what the model is, for people
 bundle.json        SHA-256 of each file above, classes, encoding, quantization, decision, gate results, provenance
 bundle.sha256      SHA-256 of bundle.json, as `sha256sum -c` reads it; this hash names the bundle
+bundle.json.sig    where it was signed: a signature of bundle.json, hence of everything
 
-A station accepts a bundle only if all of it is exactly as written and the gate passed it.
+A station accepts a bundle only if all of it is exactly as written and the gate passed it. Hashes find damage: who wrote
+the bundle is known only where a signature is required.
 """
 
 import hashlib
@@ -14,7 +16,6 @@ import io
 import json
 import os
 import shutil
-import stat
 import zipfile
 from dataclasses import dataclass
 from functools import partial
@@ -25,19 +26,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.arrays import DAMAGED, read_entry
+from wafer_tf.bundle_files import MAX_BYTES, check_no_others, check_signature, read_file, refused
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.gate_verdict import fault as gate_fault
 
 FORMAT = 1
 MODEL_FILES = {"int8": "model_int8.tflite", "int16": "model_int16x8.tflite"}
 """The model's file by the type of its activations."""
 GOLDEN, CARD, MANIFEST, SEAL = "golden.npz", "model_card.md", "bundle.json", "bundle.sha256"
-MAX_BYTES = 64 * 2**20
-"""A file of a bundle larger than this is refused unread."""
+SIGNATURE = f"{MANIFEST}.sig"
+"""Of bundle.json's exact bytes, where somebody signed it: see wafer_tf.signature."""
+MIN_GOLDEN = 20
+"""Different golden maps that a bundle must hold: fewer would show little of a model; edge.convert writes 40."""
 _NO_GOLDEN: tuple[type[Exception], ...] = (*DAMAGED, InputError, TypeError, MemoryError)
-EXAMPLE = "Make one with: python -m edge.convert --int8 RUN"
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,8 @@ class Bundle:
         xnnpack: whether the gate ran the model on the XNNPACK delegate, which a station must then have too.
         gate: its figures and limits; `passed` is their verdict.
         provenance: where the model came from.
+        release: number of the bundle, the higher the later; 0 where it was given none.
+        signed: whether a signature was required, and was there.
     """
 
     sha256: str
@@ -143,6 +149,8 @@ class Bundle:
     passed: bool
     gate: dict[str, Any]
     provenance: dict[str, Any]
+    release: int = 0
+    signed: bool = False
 
 
 def write_bundle(
@@ -159,6 +167,7 @@ def write_bundle(
     gate: dict[str, Any],
     provenance: dict[str, Any],
     card: str,
+    release: int = 0,
     replace: bool = False,
 ) -> str:
     """Write a bundle folder, whole or not at all.
@@ -167,6 +176,7 @@ def write_bundle(
         path: the folder to make.
         passed: the gate's verdict; a bundle written without a gate is not passed.
         card: the model card, Markdown.
+        release: number of the bundle, 0 or more, the higher the later; a date such as 20261126 is one.
         replace: put it in the place of a bundle that is there.
 
     Returns:
@@ -184,6 +194,7 @@ def write_bundle(
     files = {MODEL_FILES[input.dtype]: model, GOLDEN: golden.to_bytes(), CARD: card.encode()}
     manifest = {
         "format": FORMAT,
+        "release": release,
         "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in files.items()},
         "classes": list(CLASSES),
         "encoding": {"planes": list(PLANES), "size": input_size},
@@ -217,14 +228,28 @@ def write_bundle(
     return sha256
 
 
-def load_bundle(path: str | os.PathLike[str], *, allow_ungated: bool = False) -> Bundle:
+def load_bundle(
+    path: str | os.PathLike[str],
+    *,
+    allow_ungated: bool = False,
+    require_signature: str | os.PathLike[str] | None = None,
+    min_version: int = 0,
+) -> Bundle:
     """Read a bundle folder and check every byte of it against its hashes.
 
+    bundle.json is read once; its signature is checked on the bytes that are then used, and its hashes bind the rest.
     The model itself is not run here; edge.station.classifier does, and compares it with `input`, `output` and `golden`.
 
+    Args:
+        path: the folder.
+        allow_ungated: accept a bundle that did not pass the gate.
+        require_signature: file of a public key (PEM); bundle.json must be signed by it.
+        min_version: the lowest `release` to accept. Without a signature anybody can write a higher one.
+
     Raises:
-        ModelError: anything is missing, changed, not of this format or these classes, or the gate did not pass it and
-            `allow_ungated` was not given.
+        ModelError: anything is missing, changed, not of this format or these classes, not signed as required, of an
+            earlier release, or the gate did not pass it and `allow_ungated` was not given.
+        UsageError: `require_signature` is no key that signs bundles, or cryptography is not installed.
 
     Examples:
         >>> from wafer_tf.released import released
@@ -232,29 +257,35 @@ def load_bundle(path: str | os.PathLike[str], *, allow_ungated: bool = False) ->
         True
     """
     path = Path(path)
-    manifest_bytes = _read(path, MANIFEST)
+    manifest_bytes = read_file(path, MANIFEST)
     sha256 = _sha256(manifest_bytes)
-    if _read(path, SEAL) != _seal(sha256):
-        raise _refused(path, f"{MANIFEST} is not what {SEAL} says was written")
+    if read_file(path, SEAL) != _seal(sha256):
+        raise refused(path, f"{MANIFEST} is not what {SEAL} says was written")
+    if require_signature is not None:
+        check_signature(path, MANIFEST, manifest_bytes, key_file=require_signature)
     try:
         data = json.loads(manifest_bytes)
         if data["format"] != FORMAT:
-            raise _refused(path, f"format {data['format']!r}; this station reads format {FORMAT}")
+            raise refused(path, f"format {data['format']!r}; this station reads format {FORMAT}")
         if data["classes"] != list(CLASSES):
-            raise _refused(path, f"classes {data['classes']}; expected {list(CLASSES)}")
+            raise refused(path, f"classes {data['classes']}; expected {list(CLASSES)}")
         if data["encoding"]["planes"] != list(PLANES):
-            raise _refused(path, f"encoding {data['encoding']['planes']}; expected {list(PLANES)}")
+            raise refused(path, f"encoding {data['encoding']['planes']}; expected {list(PLANES)}")
+        release = _whole(data.get("release", 0))
+        if release < min_version:
+            raise refused(path, f"release {release}; --min-version asks for {min_version} or later")
         size = _whole(data["encoding"]["size"])
         input, output = _tensor_from_json(data["input"]), _tensor_from_json(data["output"])
         if input.shape != (1, size, size, len(PLANES)) or output.shape != (1, len(CLASSES)):
-            raise _refused(path, f"input {input.shape}, output {output.shape}")
+            raise refused(path, f"input {input.shape}, output {output.shape}")
         model_file = MODEL_FILES[input.dtype]
         if set(data["files"]) != {model_file, GOLDEN, CARD}:
-            raise _refused(path, f"lists the files {sorted(data['files'])}")
-        contents = {name: _read(path, name) for name in data["files"]}
+            raise refused(path, f"lists the files {sorted(data['files'])}")
+        contents = {name: read_file(path, name) for name in data["files"]}
         for name, content in contents.items():
             if data["files"][name]["sha256"] != _sha256(content):
-                raise _refused(path, f"{name} is not the file that was gated")
+                raise refused(path, f"{name} is not the file that was gated")
+        check_no_others(path, {*contents, MANIFEST, SEAL, SIGNATURE})
         bundle = Bundle(
             sha256=sha256,
             model=contents[model_file],
@@ -267,35 +298,23 @@ def load_bundle(path: str | os.PathLike[str], *, allow_ungated: bool = False) ->
             passed=data["passed"] is True,
             gate=dict(data["gate"]),
             provenance=dict(data["provenance"]),
+            release=release,
+            signed=require_signature is not None,
         )
+        different = len({(grid.shape, grid.tobytes()) for grid in bundle.golden.grids})
+        if different < MIN_GOLDEN:
+            raise refused(path, f"{GOLDEN} holds {different} different maps; expected {MIN_GOLDEN} or more")
+        if bundle.passed and (fault := gate_fault(bundle.gate)):
+            raise refused(path, f"it says that it passed the accuracy gate, but {fault}")
     except ModelError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise _refused(
+        raise refused(
             path, f"{MANIFEST} or {GOLDEN} is not of this format ({type(error).__name__}: {error})"
         ) from error
     if not bundle.passed and not allow_ungated:
-        raise _refused(path, "it did not pass the accuracy gate; --allow-ungated accepts it all the same")
+        raise refused(path, "it did not pass the accuracy gate; --allow-ungated accepts it all the same")
     return bundle
-
-
-def _refused(path: Path, why: str) -> ModelError:
-    return ModelError(f"bundle {path}: refused: {why}. {EXAMPLE}")
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        if not stat.S_ISREG((path / name).stat().st_mode):  # a pipe would keep the station waiting
-            raise _refused(path, f"{name} is no file")
-        with (path / name).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise _refused(path, f"{name} is missing") from None
-    except OSError as error:
-        raise _refused(path, f"{name} cannot be read ({error.strerror})") from error
-    if len(data) > MAX_BYTES:
-        raise _refused(path, f"{name} is larger than {MAX_BYTES} bytes")
-    return data
 
 
 def _sha256(data: bytes) -> str:

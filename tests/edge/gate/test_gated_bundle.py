@@ -306,7 +306,7 @@ def test_the_card_is_of_the_quantized_model_and_names_no_path(run: RunFolder, pa
 def _written(out: Path, run: RunFolder, candidate: Candidate, **options: Any) -> str:
     chosen = dataclasses.replace(OPTIONS, **options)
     return gated_bundle._write_bundle(
-        out, run, candidate, NANO.decision, text="the table", gate={"passed": 1}, options=chosen
+        out, run, candidate, NANO.decision, text="the table", gate=NANO.gate, options=chosen
     )
 
 
@@ -320,7 +320,7 @@ def test_a_bundle_holds_the_candidate_and_the_golden_maps(
     found = load_bundle(out)
     assert (found.sha256, found.model, found.input_size) == (sha256, NANO.model, 64)
     assert (found.input, found.output, found.decision) == (NANO.input, NANO.output, NANO.decision)
-    assert (found.xnnpack, found.passed, found.gate, found.provenance) == (True, True, {"passed": 1}, passed.made)
+    assert (found.xnnpack, found.passed, found.gate, found.provenance) == (True, True, NANO.gate, passed.made)
     assert len(found.golden.grids) == len(golden_maps())
     assert "the table" in (out / "model_card.md").read_text()
     assert "It passed the accuracy gate" in (out / "model_card.md").read_text()

@@ -1,0 +1,66 @@
+"""Does what a bundle says of its gate amount to a pass? Judged anew from the limits and figures that stand in it.
+
+It finds a verdict that was changed alone. Who changes the figures as well is found by a signature, not here. Needs the
+standard library alone, and agrees with edge.gate.comparison, which writes these figures.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from wafer_tf.dies import CLASSES
+
+_ROUNDING = 1e-9  # of differences of shares, in points
+
+
+class _Due(NamedTuple):
+    """A check that the figures call for: the limit and the value it must state, and whether they are a pass."""
+
+    limit: float
+    value: float
+    passed: bool
+
+
+def fault(gate: Mapping[str, Any]) -> str | None:
+    """Return why a gate's own figures are no pass, or None where they are one.
+
+    Args:
+        gate: as in bundle.json: `applied`, `passed`, `limits`, `checks` and `comparison`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: figures are missing or are none.
+    """
+    if not gate:
+        return "it holds no results of the gate"
+    for name in ("applied", "passed"):
+        if gate[name] is not True:
+            return f"the gate's own {name!r} is {gate[name]!r}"
+    due = _due(gate["limits"], gate["comparison"])
+    stated = {(check["name"], check["where"]): check for check in gate["checks"]}
+    if len(stated) != len(gate["checks"]) or stated.keys() != due.keys():
+        return f"the gate's {len(gate['checks'])} checks are not the {len(due)} that its limits and figures call for"
+    for place, (limit, value, passed) in due.items():
+        check, name = stated[place], " ".join(place).strip()
+        if not (abs(check["limit"] - limit) <= _ROUNDING and abs(check["value"] - value) <= _ROUNDING):
+            return (
+                f"{name} is stated as {check['value']} of {check['limit']}, where the figures give {value} of {limit}"
+            )
+        if not passed or check["passed"] is not True:
+            return f"{name} is {value:.4g}, where the limit is {limit:g}"
+    return None
+
+
+def _due(limits: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[tuple[str, str], _Due]:
+    for name, limit in limits.items():
+        if not 0 <= limit <= 100:
+            raise ValueError(f"{name} {limit}")
+    agreement, least = 100 * comparison["agreement"]["value"], limits["min_agreement"]
+    found = {("min_agreement", ""): _Due(least, agreement, agreement >= least - _ROUNDING)}
+    drop, most = 100 * comparison["macro_f1_drop"]["value"], limits["max_macro_f1_drop"]
+    found["max_macro_f1_drop", ""] = _Due(most, drop, drop <= most + _ROUNDING)
+    most = limits["max_recall_drop"]
+    for name in CLASSES:
+        recall = comparison["recall_drop"][name]
+        if recall["value"] is not None:  # else the test part had no map of the class
+            sure = 100 * (recall["value"] if recall["low"] is None else recall["low"])
+            found["max_recall_drop", name] = _Due(most, sure, sure <= most + _ROUNDING)
+    return found
