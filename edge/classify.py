@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """example:
   python -m edge.classify wm811k.parquet --bundle bundle --out records.jsonl
+  python -m edge.classify wm811k.parquet --bundle bundle --out records.jsonl --require-signature public.pem
 
 exit codes: 0 done, 2 usage, 3 bundle refused, 4 bad input"""
 CHUNK = 256

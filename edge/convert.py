@@ -16,6 +16,7 @@ from wafer_tf.released import results, run_folder
 
 EXAMPLE = """example:
   python -m edge.convert --int8 runs/20261122-101500-resnet18
+  python -m edge.convert runs/20261122-101500-resnet18 --bundle-version 20261126 --sign private.pem --overwrite
   python -m edge.station selftest --bundle runs/20261122-101500-resnet18/bundle
 
 BUNDLE.gate.txt, .gate.json and .gate.png beside the bundle say what the gate found, also where it fails.
@@ -59,6 +60,13 @@ def parser() -> argparse.ArgumentParser:
         help="of the choice of calibration maps and of the intervals (default 0)",
     )
     p.add_argument("--sign", type=Path, metavar="KEY.pem", help="sign the bundle with this private key: edge.signing")
+    p.add_argument(
+        "--bundle-version",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of the release, the higher the later, for a station's --min-version; may be a date (default 0)",
+    )
     gate = p.add_argument_group("accuracy gate, on the run's test part")
     gate.add_argument(
         "--min-agreement",
@@ -108,6 +116,8 @@ def _convert(args: argparse.Namespace) -> None:
         raise UsageError(f"--calibration-maps {args.calibration_maps}; expected at least 1, better 100 or more.")
     if args.seed < 0:
         raise UsageError(f"--seed {args.seed}; expected 0 or more.")
+    if not 0 <= args.bundle_version < 10**18:
+        raise UsageError(f"--bundle-version {args.bundle_version}; expected 0 or more, of at most 18 digits.")
     key = signer(args.sign) if args.sign else None
     run = args.run or newest_run()
     out = args.out or results(run, "bundle")
@@ -131,6 +141,7 @@ def _convert(args: argparse.Namespace) -> None:
             gated=not args.no_gate,
             remedies=not args.no_remedies,
             overwrite=args.overwrite,
+            release=args.bundle_version,
         ),
     )
     if key is not None:

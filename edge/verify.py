@@ -22,16 +22,17 @@ def parser() -> argparse.ArgumentParser:
     p = CommandParser("python -m edge.verify", __doc__, epilog=EXAMPLE)
     p.add_argument("path", type=Path, metavar="OUT|BUNDLE", help="a folder of records, or a bundle")
     p.add_argument("--key", type=Path, metavar="KEY.pem", help="the public key a bundle is signed with")
+    p.add_argument("--whole-folder", action="store_true", help="by model-signing's signature beside the bundle")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(argv)
-    return run(lambda: verify(args.path, args.key))
+    return run(lambda: verify(args.path, args.key, whole_folder=args.whole_folder))
 
 
-def verify(path: Path, key: Path | None) -> int:
+def verify(path: Path, key: Path | None, *, whole_folder: bool) -> int:
     """Check the records in a folder, or a bundle's signature; return the exit code."""
     from edge.station.hot_folder.record_files import RECORDS
 
@@ -43,7 +44,7 @@ def verify(path: Path, key: Path | None) -> int:
         raise UsageError(f"{path}: holds no {RECORDS}; for a bundle, say by which key it is signed: --key public.pem.")
     from edge.signing import main as signing
 
-    return signing(["verify", str(path), "--key", str(key)])
+    return signing(["verify", str(path), "--key", str(key), *(["--whole-folder"] if whole_folder else [])])
 
 
 if __name__ == "__main__":

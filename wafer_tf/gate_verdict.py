@@ -41,9 +41,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
     for place, (limit, value, passed) in due.items():
         check, name = stated[place], " ".join(place).strip()
         if not (abs(check["limit"] - limit) <= _ROUNDING and abs(check["value"] - value) <= _ROUNDING):
-            return (
-                f"{name} is stated as {check['value']} of {check['limit']}, where the figures give {value} of {limit}"
-            )
+            stated_as = f"{check['value']:.6g} (limit {check['limit']:g})"
+            return f"{name} is stated as {stated_as}, where the figures give {value:.6g} (limit {limit:g})"
         if not passed or check["passed"] is not True:
             return f"{name} is {value:.4g}, where the limit is {limit:g}"
     return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.bundle import MANIFEST, load_bundle
+from wafer_tf.bundle import MANIFEST, Bundle, load_bundle
 from wafer_tf.command import says_what_to_install
 from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.dies import CLASSES, UNLABELLED, check_map
@@ -94,7 +94,12 @@ class Model:
 
 
 @says_what_to_install()
-def load(path: str | os.PathLike[str] | None = None) -> Model:
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    require_signature: str | os.PathLike[str] | None = None,
+    min_version: int = 0,
+) -> Model:
     """Load a model.
 
     Args:
@@ -102,9 +107,13 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
             folder that training.fit has finished. A folder here comes before a released model of its name. Default:
             the released model "wafer". Names and bundles give the int8 model, which answers as a station does and needs
             no TensorFlow; a run folder gives its float model.
+        require_signature: file of a public key (PEM) by which the bundle must be signed. A run folder carries no
+            signature and is refused.
+        min_version: the lowest release of a bundle to accept.
 
     Raises:
-        ModelError: no such model, or one that is damaged.
+        ModelError: no such model, or one that is damaged, not signed as required, or of an earlier release.
+        UsageError: `require_signature` is no key that signs bundles, or cryptography is not installed.
         ModuleNotFoundError: what a run folder's model needs is not installed; the text says how to.
 
     Examples:
@@ -115,11 +124,16 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
     folder = Path(name)
     if path is not None and (folder / MANIFEST).is_file():
         run = folder.resolve().parent
-        return _of_bundle(folder, name=name, run=run if (run / "model.keras").is_file() else None)
+        bundle = load_bundle(folder, require_signature=require_signature, min_version=min_version)
+        return _of_bundle(bundle, name=name, run=run if (run / "model.keras").is_file() else None)
     if path is not None and (folder / "config.json").is_file():
+        if require_signature is not None or min_version:
+            raise ModelError(f"model {path}: a run folder has no signature and no release; expected a bundle.")
         return _of_run(folder)
     if name in NAMES:
-        return _of_bundle(released(name) / "bundle", name=name, run=released(name))
+        run = released(name)
+        bundle = load_bundle(run / "bundle", require_signature=require_signature, min_version=min_version)
+        return _of_bundle(bundle, name=name, run=run)
     raise ModelError(
         f"model {path}: neither a bundle ({MANIFEST}) nor a run folder (config.json) is there; expected one of these, "
         f"or the name of a released model: {', '.join(NAMES)}."
@@ -160,10 +174,10 @@ def _is_table(wafers: Any) -> "TypeGuard[pd.DataFrame]":
     return hasattr(wafers, "columns")  # so that pandas need not be there
 
 
-def _of_bundle(folder: Path, *, name: str, run: Path | None) -> Model:
+def _of_bundle(bundle: Bundle, *, name: str, run: Path | None) -> Model:
     from wafer_tf.inference.proven import ProvenModel
 
-    proven = ProvenModel(load_bundle(folder), allow_slow=True)
+    proven = ProvenModel(bundle, allow_slow=True)
 
     def predict(wafers: WaferSet, progress: bool) -> NDArray[np.float64]:
         rows = range(len(wafers))

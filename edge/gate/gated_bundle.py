@@ -19,7 +19,7 @@ from edge.quantization.calibration import Calibration, choose
 from edge.quantization.metadata import append_metadata
 from edge.quantization.quantize import Quantizer, quantizer
 from edge.quantization.recipes import RECIPES, attempts
-from edge.signing import signature_path
+from edge.signing import folder_signature
 from training.job import load_config, load_data
 from training.runtime import prepare
 from wafer_tf.as_json import to_json
@@ -53,6 +53,7 @@ class Options:
         gated: False writes the bundle whatever the gate finds, marked as not passed.
         remedies: try the next remedy where the gate fails.
         overwrite: replace a bundle that is there.
+        release: number of the bundle, the higher the later.
     """
 
     recipe: str
@@ -62,6 +63,7 @@ class Options:
     gated: bool = True
     remedies: bool = True
     overwrite: bool = False
+    release: int = 0
 
 
 def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: Options) -> None:
@@ -236,9 +238,10 @@ def _write_bundle(
         gate=gate,
         provenance=chosen.made,
         card=_card(run, chosen, text=text, passed=passed),
+        release=options.release,
         replace=options.overwrite,
     )
-    signature_path(out).unlink(missing_ok=True)  # of the bundle that was there before
+    folder_signature(out).unlink(missing_ok=True)  # of the bundle that was there before
     if not passed:
         _say("warning: the bundle is marked as ungated: a station refuses it unless told --allow-ungated")
     if not model.xnnpack:

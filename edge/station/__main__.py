@@ -31,7 +31,7 @@ EXAMPLE = """examples:
   camera | station classify - --bundle nano
   station watch incoming --out records --bundle bundle
   station verify records
-  station selftest --bundle bundle
+  station selftest --bundle bundle --require-signature public.pem --min-version 20261126
   station bench --bundle bundle
 
 station is `python -m edge.station` or `python station.pyz`.
@@ -141,6 +141,9 @@ def selftest(args: argparse.Namespace) -> int:
     classifier = load(args)
     bundle = classifier.bundle
     print(f"bundle    {bundle.sha256}: every file as it was written")
+    signed = f"by the key of {args.require_signature}" if bundle.signed else "not asked for (--require-signature)"
+    print(f"signature {signed}")
+    print(f"release   {bundle.release}")
     print(f"gate      {'passed' if bundle.passed else 'NOT passed (--allow-ungated)'}")
     print(
         f"model     {bundle.input.dtype}, input and output as stated, XNNPACK {'on' if classifier.xnnpack else 'off'}"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from edge.station.classifier import Classifier
 
 MAX_THREADS = 64
+MAX_DIGITS = 18
+"""Of the number of a release; 20261126 has eight."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, files: bool = False) -> None:
@@ -38,6 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser, *, files: bool = False) -> No
     )
     parser.add_argument("--allow-slow", action="store_true", help="run without the XNNPACK delegate the gate had")
     parser.add_argument("--allow-ungated", action="store_true", help="accept a bundle that did not pass the gate")
+    parser.add_argument(
+        "--require-signature",
+        metavar="KEY.pem",
+        help="refuse a bundle that is not signed by the owner of this public key; needs the package cryptography",
+    )
+    parser.add_argument(
+        "--min-version",
+        metavar="N",
+        type=_version,
+        default=0,
+        help="refuse a bundle of an earlier release than this (default: 0, any)",
+    )
     if files:
         reading.add_arguments(parser)
 
@@ -47,13 +61,18 @@ def load(args: argparse.Namespace) -> "Classifier":
 
     Raises:
         ModelError: the bundle is refused.
-        UsageError: the profile is none.
+        UsageError: the profile is none, or the key is none.
     """
     from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
 
     options = reading.options(args) if hasattr(args, "profile") else DEFAULT_OPTIONS
-    bundle = load_bundle(bundle_folder(args.bundle), allow_ungated=args.allow_ungated)
+    bundle = load_bundle(
+        bundle_folder(args.bundle),
+        allow_ungated=args.allow_ungated,
+        require_signature=args.require_signature,
+        min_version=args.min_version,
+    )
     if not bundle.passed:
         print(f"warning: bundle {args.bundle} did not pass the accuracy gate", file=sys.stderr)
     return Classifier(
@@ -68,6 +87,12 @@ def load(args: argparse.Namespace) -> "Classifier":
 def _threads(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_THREADS):
         raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of 1 to {MAX_THREADS}")
+    return int(text)
+
+
+def _version(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, 0 or more, as edge.convert was given")
     return int(text)
 
 

@@ -203,7 +203,8 @@ def test_every_remedy_is_tried_before_the_command_gives_up_and_an_earlier_bundle
         (["missing", "--calibration-maps", "0"], 2, "expected at least 1"),
         (["missing", "--seed", "-1"], 2, "expected 0 or more"),
         (["missing", "--min-agreement", "995"], 2, "min-agreement 995.0; expected 0 to 100"),
-        (["missing", "--sign", "key.pem"], 2, "signing: "),
+        (["missing", "--sign", "key.pem"], 2, "key key.pem: cannot be read"),
+        (["missing", "--bundle-version", "-1"], 2, "expected 0 or more"),
     ],
 )
 def test_a_wrong_call_ends_with_one_clear_line_and_its_exit_code(

@@ -21,7 +21,7 @@ from edge.gate.gated_bundle import Options, convert
 from edge.gate.golden import golden_maps
 from edge.gate.time_per_map import Latency
 from edge.quantization.recipes import RECIPES
-from edge.signing import signature_path
+from edge.signing import folder_signature
 from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
@@ -314,9 +314,9 @@ def test_a_bundle_holds_the_candidate_and_the_golden_maps(
     run: RunFolder, passed: Candidate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bundle"
-    signature_path(out).write_text("of a bundle that was there")
+    folder_signature(out).write_text("of a bundle that was there")
     sha256 = _written(out, run, passed)
-    assert not signature_path(out).exists()
+    assert not folder_signature(out).exists()
     found = load_bundle(out)
     assert (found.sha256, found.model, found.input_size) == (sha256, NANO.model, 64)
     assert (found.input, found.output, found.decision) == (NANO.input, NANO.output, NANO.decision)

@@ -29,6 +29,8 @@ def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a
         "review_below": 0.5,
         "allow_slow": False,
         "allow_ungated": False,
+        "require_signature": None,
+        "min_version": 0,
     }
     assert vars(_parse("--allow-slow", "--allow-ungated", "--bundle", "b")) == {
         "bundle": "b",
@@ -36,6 +38,8 @@ def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a
         "review_below": 0.5,
         "allow_slow": True,
         "allow_ungated": True,
+        "require_signature": None,
+        "min_version": 0,
     }
 
 
@@ -62,6 +66,12 @@ def test_what_is_no_probability_is_refused(text: str) -> None:
         _parse("--review-below", text)
 
 
+@pytest.mark.parametrize("text", ["-1", "1.0", "v2", "", "\u0663", "9" * 19])
+def test_what_is_no_release_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentError, match="expected a whole number, 0 or more"):
+        _parse("--min-version", text)
+
+
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_classifier_is_the_one_the_flags_ask_for(
     passed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -69,8 +79,8 @@ def test_the_classifier_is_the_one_the_flags_ask_for(
     asked: list[Any] = []
     bundle = SimpleNamespace(passed=passed)
 
-    def load_bundle(path: Path, *, allow_ungated: bool) -> Any:
-        asked.append((path, allow_ungated))
+    def load_bundle(path: Path, **options: Any) -> Any:
+        asked.append((path, options))
         return bundle
 
     def classifier(given: Any, **options: Any) -> str:
@@ -79,10 +89,11 @@ def test_the_classifier_is_the_one_the_flags_ask_for(
 
     monkeypatch.setattr(bundle_module, "load_bundle", load_bundle)
     monkeypatch.setattr(classifier_module, "Classifier", classifier)
-    args = _parse("--bundle", "nano", "--threads", "3", "--review-below", "0.7", "--allow-slow", "--allow-ungated")
+    words = ["--bundle", "nano", "--threads", "3", "--review-below", "0.7", "--allow-slow", "--allow-ungated"]
+    args = _parse(*words, "--require-signature", "k.pem", "--min-version", "20261126")
     assert load(args) == "classifier"
     assert asked == [
-        (bundle_folder("nano"), True),
+        (bundle_folder("nano"), {"allow_ungated": True, "require_signature": "k.pem", "min_version": 20261126}),
         (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7, "options": Options()}),
     ]
     told = capsys.readouterr()
@@ -110,6 +121,7 @@ def _unsaid() -> dict[str, None]:
 
 def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
     common = {"bundle": DEFAULT, "threads": 1, "review_below": 0.5, "allow_slow": False, "allow_ungated": False}
+    common |= {"require_signature": None, "min_version": 0}
     found = vars(parser().parse_args(["classify", "a", "-"]))
     assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | common | _unsaid()
     assert parser().parse_args(["classify", "--strict", "a"]).strict is True

@@ -1,0 +1,110 @@
+"""The verdict that a bundle states is the one its own figures give."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.gate.comparison import Comparison, Limits
+from wafer_tf.as_json import to_json
+from wafer_tf.dies import CLASSES
+from wafer_tf.gate_verdict import fault
+from wafer_tf.released import NAMES, released
+from wafer_tf.scoring.bootstrap import Estimate
+
+NAN = float("nan")
+SHARE = st.floats(-0.1, 0.1) | st.sampled_from([0.0, 0.005, 0.02])
+ZERO = Estimate(0.0, 0.0, 0.0)
+
+
+def _gate() -> dict[str, Any]:
+    gate: dict[str, Any] = json.loads((released("nano") / "bundle" / "bundle.json").read_text())["gate"]
+    return gate
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_released_models_passed(name: str) -> None:
+    assert fault(json.loads((released(name) / "bundle" / "bundle.json").read_text())["gate"]) is None
+
+
+@given(
+    agreement=st.floats(0.99, 1) | st.just(0.995),
+    drop=SHARE,
+    recalls=st.lists(st.tuples(SHARE, SHARE | st.just(NAN)) | st.just((NAN, NAN)), min_size=9, max_size=9),
+)
+def test_it_is_the_verdict_of_the_gate_itself(
+    agreement: float, drop: float, recalls: list[tuple[float, float]]
+) -> None:
+    comparison = Comparison(
+        wafers=9,
+        groups=9,
+        draws=1,
+        seed=0,
+        agreement=Estimate(agreement, agreement, agreement),
+        macro_f1_float=ZERO,
+        macro_f1=ZERO,
+        macro_f1_drop=Estimate(drop, drop, drop),
+        recall_drop=tuple(Estimate(value, low, low) for value, low in recalls),
+        escape_change=ZERO,
+        false_alarm_change=ZERO,
+        drift=ZERO,
+        largest_drift=0.0,
+        confidence_shift=ZERO,
+        only_float_right=0,
+        only_quantized_right=0,
+        mcnemar_p=1.0,
+    )
+    limits = Limits()
+    checks = comparison.checks(limits)
+    gate = {"applied": True, "passed": True, "limits": to_json(limits), "checks": to_json(checks)}
+    gate = json.loads(json.dumps(gate | {"comparison": comparison.to_json()}))
+    assert (fault(gate) is None) == all(check.passed for check in checks)
+
+
+def _set(gate: dict[str, Any], *place: Any) -> None:
+    *way, last, value = place
+    for step in way:
+        gate = gate[step]
+    gate[last] = value
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (("applied", False), "'applied' is False"),
+        (("passed", False), "'passed' is False"),
+        (("passed", 1), "'passed' is 1"),
+        (("checks", 0, "passed", False), "min_agreement is 100, where the limit is 99.5"),
+        (("checks", 0, "value", 99.9), r"min_agreement is stated as 99.9 \(limit 99.5\), where the figures give 100"),
+        (("checks", 1, "limit", 5), r"max_macro_f1_drop is stated as 0 \(limit 5\)"),
+        (("checks", 2, "where", "Donut"), "11 checks are not the 11 that"),
+        (("checks", []), "0 checks are not the 11 that"),
+        (("limits", "min_agreement", 99), "min_agreement is stated as"),
+        (("comparison", "agreement", "value", 0.9), "min_agreement is stated as 100"),
+        (("comparison", "agreement", "value", NAN), "min_agreement is stated as 100"),
+        (("comparison", "recall_drop", "Scratch", "low", 0.5), "max_recall_drop Scratch is stated as 0"),
+    ],
+)
+def test_figures_that_contradict_each_other_are_named(place: tuple[Any, ...], says: str) -> None:
+    gate = copy.deepcopy(_gate())
+    _set(gate, *place)
+    with pytest.raises(AssertionError, match=says):
+        raise AssertionError(fault(gate))
+
+
+def test_without_results_nothing_was_passed() -> None:
+    assert fault({}) == "it holds no results of the gate"
+
+
+@pytest.mark.parametrize("name", ["limits", "checks", "comparison"])
+@pytest.mark.parametrize("value", [None, 7, "x", [], {}, [[]], {"min_agreement": "x"}, {"min_agreement": 1e999}])
+def test_figures_that_are_none_raise_what_the_loader_expects(name: str, value: Any) -> None:
+    gate = _gate() | {name: value}
+    try:
+        found = fault(gate)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    assert found, CLASSES
