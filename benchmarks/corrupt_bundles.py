@@ -6,6 +6,8 @@ BUNDLE and FOREIGN are bundles of two models. Each corruption is a seeded change
 "resealed" recompute every hash after the change, as somebody would who edits a bundle by hand: what is left to catch
 them is that the classes, the model's own quantization, the decision and the golden maps must agree. The first two of
 each kind also go through the command, which must end with exit code 3 and print no record.
+
+Half as many again are benchmarks.forgeries, which only --require-signature and --min-version tell from the true one.
 """
 
 import hashlib
@@ -24,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from wafer_tf.bundle import GOLDEN, MANIFEST, MODEL_FILES, SEAL, load_bundle
+from wafer_tf.bundle import GOLDEN, MANIFEST, MIN_GOLDEN, MODEL_FILES, SEAL, Golden, Tensor, load_bundle
 from wafer_tf.command import CommandParser
+from wafer_tf.decision import Decision
 from wafer_tf.errors import ModelError
 
 Files = dict[str, bytes]
@@ -93,7 +96,8 @@ def _mix_up(files: Files, foreign: Files, rng: np.random.Generator) -> None:
 # === Changes after which every hash was computed anew ===
 
 
-def _reseal(files: Files, manifest: dict[str, Any]) -> None:
+def reseal(files: Files, manifest: dict[str, Any]) -> None:
+    """Write a manifest into a bundle's files, with every hash computed anew."""
     for name in manifest.get("files", {}):
         if name in files:
             facts = {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
@@ -111,7 +115,7 @@ def _swap_classes(files: Files, _: Files, rng: np.random.Generator) -> None:
     i, j = rng.choice(len(manifest["classes"]), 2, replace=False)
     classes = manifest["classes"]
     classes[i], classes[j] = classes[j], classes[i]
-    _reseal(files, manifest)
+    reseal(files, manifest)
 
 
 def _change_bias(files: Files, _: Files, rng: np.random.Generator) -> None:
@@ -122,13 +126,13 @@ def _change_bias(files: Files, _: Files, rng: np.random.Generator) -> None:
         bias[i] += float(rng.choice([-1, 1]) * rng.uniform(0.001, 2))
     else:
         bias[i], bias[j] = bias[j], bias[i]
-    _reseal(files, manifest)
+    reseal(files, manifest)
 
 
 def _change_temperature(files: Files, _: Files, rng: np.random.Generator) -> None:
     manifest = json.loads(files[MANIFEST])
     manifest["decision"]["temperature"] *= float(rng.choice([rng.uniform(0.2, 0.999), rng.uniform(1.001, 5)]))
-    _reseal(files, manifest)
+    reseal(files, manifest)
 
 
 def _change_scale(files: Files, _: Files, rng: np.random.Generator) -> None:
@@ -138,19 +142,16 @@ def _change_scale(files: Files, _: Files, rng: np.random.Generator) -> None:
         tensor["scale"] *= float(rng.uniform(1.0001, 2))
     else:
         tensor["zero_point"] += int(rng.choice([-3, -2, -1, 1, 2, 3]))
-    _reseal(files, manifest)
+    reseal(files, manifest)
 
 
 def _foreign_model(files: Files, foreign: Files, _: np.random.Generator) -> None:
     files[MODEL_FILES["int8"]] = foreign[MODEL_FILES["int8"]]
-    _reseal(files, json.loads(files[MANIFEST]))
+    reseal(files, json.loads(files[MANIFEST]))
 
 
 def _foreign_model_with_its_scales(files: Files, foreign: Files, _: np.random.Generator) -> None:
     """With the probabilities that come of its scales, too: the golden logits alone are left to betray it."""
-    from wafer_tf.bundle import Golden, Tensor
-    from wafer_tf.decision import Decision
-
     files[MODEL_FILES["int8"]] = foreign[MODEL_FILES["int8"]]
     other = json.loads(foreign[MANIFEST])
     manifest = json.loads(files[MANIFEST]) | {key: other[key] for key in ("input", "output")}
@@ -158,7 +159,7 @@ def _foreign_model_with_its_scales(files: Files, foreign: Files, _: np.random.Ge
     output = Tensor(**{**manifest["output"], "shape": tuple(manifest["output"]["shape"])})
     probabilities = Decision.from_json(manifest["decision"]).probabilities(output.dequantize(golden.logits))
     files[GOLDEN] = Golden(golden.grids, golden.logits, probabilities).to_bytes()
-    _reseal(files, manifest)
+    reseal(files, manifest)
 
 
 def _edit_golden(files: Files, _: Files, rng: np.random.Generator) -> None:
@@ -176,7 +177,7 @@ def _edit_golden(files: Files, _: Files, rng: np.random.Generator) -> None:
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)
     files[GOLDEN] = out.getvalue()
-    _reseal(files, json.loads(files[MANIFEST]))
+    reseal(files, json.loads(files[MANIFEST]))
 
 
 def _edit_manifest(files: Files, _: Files, rng: np.random.Generator) -> None:
@@ -208,7 +209,37 @@ def _edit_manifest(files: Files, _: Files, rng: np.random.Generator) -> None:
         {"decision": {**manifest["decision"], "bias": None}},
         {"decision": {**manifest["decision"], "bias": [0] * 8}},
     ]
-    _reseal(files, manifest | edits[rng.integers(len(edits))])
+    reseal(files, manifest | edits[rng.integers(len(edits))])
+
+
+def _contradict_the_gate(files: Files, _: Files, rng: np.random.Generator) -> None:
+    """Let the bundle say that it passed a gate whose figures say otherwise."""
+    manifest = json.loads(files[MANIFEST])
+    gate = manifest["gate"]
+    check = gate["checks"][int(rng.integers(len(gate["checks"])))]
+    edits: list[tuple[dict[str, Any], str, Any]] = [
+        (gate, "applied", False),
+        (gate, "passed", False),
+        (check, "passed", False),
+        (check, "value", float(check["limit"] + rng.choice([-1, 1]) * rng.uniform(0.1, 50))),
+        (gate["comparison"]["agreement"], "value", float(rng.uniform(0, 0.99))),
+    ]
+    edited, name, value = edits[rng.integers(len(edits))]
+    edited[name] = value
+    reseal(files, manifest)
+
+
+def _few_golden_maps(files: Files, _: Files, rng: np.random.Generator) -> None:
+    golden = Golden.from_bytes(files[GOLDEN])
+    kept = np.arange(int(rng.integers(1, MIN_GOLDEN)))
+    kept = np.resize(kept, int(rng.choice([len(kept), 2 * MIN_GOLDEN])))  # the same maps again and again
+    grids = tuple(golden.grids[i] for i in kept)
+    files[GOLDEN] = Golden(grids, golden.logits[kept], golden.probabilities[kept]).to_bytes()
+    reseal(files, json.loads(files[MANIFEST]))
+
+
+def _add_a_file(files: Files, _: Files, rng: np.random.Generator) -> None:
+    files[str(rng.choice(["model_int16x8.tflite", "golden.npz.bak", "notes.txt", "bundle.sig"]))] = rng.bytes(9)
 
 
 def _no_manifest(files: Files, _: Files, rng: np.random.Generator) -> None:
@@ -238,7 +269,7 @@ def _damaged_and_resealed(files: Files, _: Files, rng: np.random.Generator) -> N
         files[name] = content[:start] + rng.bytes(8) + content[start + 8 :]
     else:
         files[name] = content[: int(rng.integers(len(content) // 2))]
-    _reseal(files, json.loads(files[MANIFEST]))
+    reseal(files, json.loads(files[MANIFEST]))
 
 
 CHANGES: dict[str, Change] = {
@@ -248,6 +279,7 @@ CHANGES: dict[str, Change] = {
     "lengthened": _lengthen,
     "file missing": _remove,
     "file of another bundle": _mix_up,
+    "file that is no part": _add_a_file,
     "resealed: classes swapped": _swap_classes,
     "resealed: bias changed": _change_bias,
     "resealed: temperature changed": _change_temperature,
@@ -256,23 +288,27 @@ CHANGES: dict[str, Change] = {
     "resealed: foreign model with its scales": _foreign_model_with_its_scales,
     "resealed: golden maps edited": _edit_golden,
     "resealed: manifest edited": _edit_manifest,
+    "resealed: verdict against the gate's figures": _contradict_the_gate,
+    "resealed: too few golden maps": _few_golden_maps,
     "resealed: no manifest": _no_manifest,
     "resealed: golden maps or model damaged": _damaged_and_resealed,
 }
 
 
-def refusal(folder: Path) -> str | None:
-    """Return the station's reason to refuse the bundle in a folder, or None if it accepts it."""
+def refusal(folder: Path, **options: Any) -> str | None:
+    """Return the station's reason to refuse the bundle in a folder, or None; options are load_bundle's."""
     from edge.station.classifier import Classifier
 
     try:
-        Classifier(load_bundle(folder))
+        Classifier(load_bundle(folder, **options))
     except ModelError as error:
         return str(error)
     return None
 
 
 def main() -> None:
+    from benchmarks.forgeries import judge_forgeries
+
     p = CommandParser("python -m benchmarks.corrupt_bundles", __doc__)
     p.add_argument("bundle", type=Path)
     p.add_argument("foreign", type=Path)
@@ -305,6 +341,7 @@ def main() -> None:
         "refused": refused.total(),
         "by_kind": {kind: f"{refused[kind]} of {tried[kind]}" for kind in CHANGES},
         "through_the_command": f"{by_command.total()} of {sum(min(2, n) for n in tried.values())} exit 3, no record",
+        "forged": judge_forgeries(bundle, foreign, args.count // 2),
     }
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.corrupt_bundles import CHANGES, corrupted, read_files, refusal, write_files
+from benchmarks.corrupt_bundles import CHANGES, corrupted, read_files, refusal, reseal, write_files
+from benchmarks.forgeries import FORGERIES, KINDS, RELEASE, Signer, forged
 from edge.station.classifier import Classifier
+from tests.signing import keys
 from tests.station import int8_model, make_bundle, npy, station
-from wafer_tf.bundle import CARD, GOLDEN, MANIFEST, SEAL, Golden, load_bundle
+from wafer_tf.bundle import CARD, GOLDEN, MANIFEST, MIN_GOLDEN, SEAL, SIGNATURE, Bundle, Golden, load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.model import load
+from wafer_tf.released import NAMES, released
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +167,187 @@ def test_writing_a_bundle_overwrites_only_a_bundle_and_only_when_told(bundle_pat
     assert (path / CARD).read_text() == "# new\n"
     assert json.loads((path / MANIFEST).read_text())["passed"] is True
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bundle", "mine"]
+
+
+# === Forged on purpose ===
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    return Signer(tmp_path)
+
+
+@pytest.fixture
+def nano() -> dict[str, bytes]:
+    return read_files(released("nano") / "bundle")
+
+
+def _forge_a_blind_station(nano: dict[str, bytes]) -> dict[str, bytes]:
+    """Return nano with a bias that calls every map none, its golden answers and hashes computed anew."""
+    bundle = load_bundle(released("nano") / "bundle")
+    decision = Decision((*bundle.decision.bias[:8], 50.0), bundle.decision.temperature)
+    probabilities = decision.probabilities(bundle.output.dequantize(bundle.golden.logits))
+    files = nano | {GOLDEN: Golden(bundle.golden.grids, bundle.golden.logits, probabilities).to_bytes()}
+    reseal(files, json.loads(files[MANIFEST]) | {"decision": decision.to_json()})
+    return files
+
+
+def test_a_forged_bias_is_found_by_a_signature_and_by_nothing_else(
+    nano: dict[str, bytes], signer: Signer, tmp_path: Path
+) -> None:
+    signature = signer.signed(nano, release=0)[SIGNATURE]
+    write_files(tmp_path / "b", _forge_a_blind_station(nano) | {SIGNATURE: signature})
+    assert refusal(tmp_path / "b") is None, "hashes find damage, not intent: docs/howto/sign.md says so"
+    assert "is not the signature of this file by this key" in str(
+        refusal(tmp_path / "b", require_signature=signer.public)
+    )
+    run = station("selftest", "--bundle", str(tmp_path / "b"), "--require-signature", str(signer.public))
+    assert (run.returncode, run.stdout) == (3, b"")
+    with pytest.raises(ModelError, match=SIGNATURE):
+        load(tmp_path / "b", require_signature=signer.public)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_forgery_is_refused_where_a_signature_and_a_release_are_asked_for(
+    kind: str, nano: dict[str, bytes], signer: Signer, tmp_path: Path
+) -> None:
+    whole, foreign = signer.signed(nano), read_files(released("wafer") / "bundle")
+    for number in range(8):
+        write_files(tmp_path / "b", forged(kind, whole, foreign, signer=signer, seed=(9, number)))
+        if kind in FORGERIES:
+            load_bundle(tmp_path / "b")
+            with pytest.raises(ModelError, match=r"bundle\.json\.sig"):
+                load_bundle(tmp_path / "b", require_signature=signer.public)
+        with pytest.raises(ModelError, match=r"bundle\.json\.sig|--min-version asks for 20261126 or later"):
+            load_bundle(tmp_path / "b", require_signature=signer.public, min_version=RELEASE)
+
+
+def test_a_signed_bundle_is_accepted_by_every_way_in(nano: dict[str, bytes], signer: Signer, tmp_path: Path) -> None:
+    folder, flags = tmp_path / "b", ["--require-signature", str(signer.public), "--min-version", str(RELEASE)]
+    write_files(folder, signer.signed(nano))
+    bundle = load_bundle(folder, require_signature=signer.public, min_version=RELEASE)
+    assert (bundle.signed, bundle.release) == (True, RELEASE)
+    assert load(folder, require_signature=str(signer.public), min_version=RELEASE).kind == "int8"
+    run = station("selftest", "--bundle", str(folder), *flags)
+    assert run.returncode == 0, run.stderr
+    assert f"signature by the key of {signer.public}\nrelease   {RELEASE}\n" in run.stdout.decode()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.npy").write_bytes(npy(np.ones((9, 9), np.uint8)))
+    for job in (["classify", str(tmp_path / "in" / "a.npy")], ["bench", "--count", "1"]):
+        assert station(*job, "--bundle", str(folder), *flags).returncode == 0
+    (folder / SIGNATURE).unlink()
+    watch = ["watch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--once"]
+    for job in (["classify", str(tmp_path / "in" / "a.npy")], ["bench", "--count", "1"], watch):
+        run = station(*job, "--bundle", str(folder), *flags)
+        assert (run.returncode, run.stdout) == (3, b"")
+        assert b"bundle.json.sig is missing, and a signature is required" in run.stderr
+
+
+def test_the_signature_is_of_the_bytes_that_are_used(
+    nano: dict[str, bytes], signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bundle.json is read once: one put in its place after the check changes nothing."""
+    write_files(tmp_path / "b", signer.signed(nano))
+    reads: list[str] = []
+    real = Path.open
+
+    def open_(self: Path, *args: object, **options: object) -> object:
+        reads.append(self.name)
+        return real(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "open", open_)
+    load_bundle(tmp_path / "b", require_signature=signer.public)
+    assert sorted(reads) == sorted([*nano, SIGNATURE, "public.pem"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_released_bundle_counts_as_release_0_and_is_not_signed(name: str, signer: Signer) -> None:
+    bundle = load_bundle(released(name) / "bundle")
+    assert (bundle.release, bundle.signed) == (0, False)
+    with pytest.raises(ModelError, match="release 0; --min-version asks for 1 or later"):
+        load(name, min_version=1)
+    with pytest.raises(ModelError, match=r"is missing, and a signature is required.*edge\.signing sign"):
+        load(name, require_signature=signer.public)
+    with pytest.raises(ModelError, match="a run folder has no signature and no release"):
+        load(released(name), require_signature=signer.public)
+
+
+def test_a_key_that_signs_no_bundle_is_refused_by_name_and_with_2(tmp_path: Path) -> None:
+    _, public = keys(tmp_path, "other", "rsa")
+    run = station("selftest", "--bundle", "nano", "--require-signature", str(public))
+    assert (run.returncode, run.stdout) == (2, b"")
+    assert b"holds a key of the kind RSA; expected Ed25519, or ECDSA on P-256 or P-384" in run.stderr
+
+
+@pytest.mark.parametrize("release", [-1, 1.5, "20261126", True, None, [], 10**400])
+def test_a_release_is_a_whole_number(release: object, nano: dict[str, bytes], signer: Signer, tmp_path: Path) -> None:
+    reseal(nano, json.loads(nano[MANIFEST]) | {"release": release})
+    write_files(tmp_path / "b", nano)
+    if type(release) is int and release >= 0:
+        assert load_bundle(tmp_path / "b").release == release
+        return
+    with pytest.raises(ModelError, match=r"release -1|where a whole number is due"):
+        load_bundle(tmp_path / "b")
+
+
+# === What nobody signed must still agree with itself ===
+
+
+def test_a_verdict_flipped_by_hand_is_found(nano: dict[str, bytes], tmp_path: Path) -> None:
+    manifest = json.loads(nano[MANIFEST])
+    gate = manifest["gate"]
+    for lost in (gate["checks"][0], gate):
+        lost["passed"] = False
+    gate["checks"][0]["value"], gate["comparison"]["agreement"]["value"] = 97.0, 0.97
+    reseal(nano, manifest | {"passed": False})
+    write_files(tmp_path / "b", nano)
+    with pytest.raises(ModelError, match="did not pass the accuracy gate"):
+        load_bundle(tmp_path / "b")
+    assert not load_bundle(tmp_path / "b", allow_ungated=True).passed
+    for flipped, says in ((manifest, "'passed' is False"), (gate, "min_agreement is 97, where the limit is 99.5")):
+        flipped["passed"] = True
+        reseal(nano, manifest)
+        write_files(tmp_path / "b", nano)
+        for allow_ungated in (False, True):
+            with pytest.raises(ModelError, match=says):
+                load_bundle(tmp_path / "b", allow_ungated=allow_ungated)
+
+
+def _with_golden(nano: dict[str, bytes], rows: list[int]) -> dict[str, bytes]:
+    golden = load_bundle(released("nano") / "bundle").golden
+    grids = tuple(golden.grids[i] for i in rows)
+    files = nano | {GOLDEN: Golden(grids, golden.logits[rows], golden.probabilities[rows]).to_bytes()}
+    reseal(files, json.loads(files[MANIFEST]))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("rows", "different"), [([0], 1), (list(range(19)), 19), ([0] * 40, 1), (list(range(20)), None)]
+)
+def test_less_than_20_different_golden_maps_are_too_few(
+    rows: list[int], different: int | None, nano: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert MIN_GOLDEN == 20
+    write_files(tmp_path / "b", _with_golden(nano, rows))
+    if different is None:
+        assert len(load_bundle(tmp_path / "b").golden.grids) == 20
+        return
+    with pytest.raises(ModelError, match=f"golden.npz holds {different} different maps; expected 20 or more"):
+        load_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model_int16x8.tflite", "bundle.sig", "name \udcff"])
+def test_a_file_that_is_no_part_of_the_bundle_is_refused(name: str, nano: dict[str, bytes], tmp_path: Path) -> None:
+    write_files(tmp_path / "b", nano | {name: b""})
+    shown = os.fsencode(name).decode(errors="backslashreplace")
+    with pytest.raises(ModelError) as refused:
+        load_bundle(tmp_path / "b")
+    assert f"{shown} is no file of the bundle. Take {shown} out of the folder." in str(refused.value)
+
+
+def test_hidden_files_and_signatures_are_let_be(nano: dict[str, bytes], tmp_path: Path) -> None:
+    write_files(tmp_path / "b", nano | {".nfs0001": b"", ".DS_Store": b"", SIGNATURE: b"not asked for"})
+    assert isinstance(load_bundle(tmp_path / "b"), Bundle)
+    (tmp_path / "b" / "more").mkdir()
+    with pytest.raises(ModelError, match="more is no file of the bundle"):
+        load_bundle(tmp_path / "b")
