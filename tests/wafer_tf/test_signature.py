@@ -12,6 +12,7 @@ from wafer_tf import signature
 from wafer_tf.errors import UsageError
 
 KINDS = ("ed25519", "p256", "p384")
+RAW = "pkeyutl -rawin"
 CONTENT = b'{"format": 1}\n'
 
 
@@ -88,14 +89,26 @@ def test_without_cryptography_the_remedy_is_named(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-@pytest.mark.parametrize(("kind", "digest"), [("p256", "-sha256"), ("p384", "-sha384")])
-def test_openssl_writes_and_reads_the_same_signatures(kind: str, digest: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "sign", "verify"),
+    [
+        ("ed25519", f"{RAW} -sign -inkey K -in M -out S", f"{RAW} -verify -pubin -inkey P -in M -sigfile S"),
+        ("p256", "dgst -sha256 -sign K -out S M", "dgst -sha256 -verify P -signature S M"),
+        ("p384", "dgst -sha384 -sign K -out S M", "dgst -sha384 -verify P -signature S M"),
+    ],
+)
+def test_openssl_writes_and_reads_the_same_signatures(kind: str, sign: str, verify: str, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours", kind)
-    (tmp_path / "m").write_bytes(CONTENT)
-    (tmp_path / "ours.sig").write_bytes(signature.sign(CONTENT, signature.private_key(private)))
-    words = ["openssl", "dgst", digest, "-verify", public, "-signature", tmp_path / "ours.sig", tmp_path / "m"]
-    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
-    words = ["openssl", "dgst", digest, "-sign", private, "-out", tmp_path / "openssl.sig", tmp_path / "m"]
-    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
-    theirs = (tmp_path / "openssl.sig").read_bytes()
+    places = {"K": private, "P": public, "M": tmp_path / "m", "S": tmp_path / "ours.sig"}
+    places["M"].write_bytes(CONTENT)
+
+    def openssl(words: str) -> int:
+        command = ["openssl", *(places.get(word, word) for word in words.split())]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    places["S"].write_bytes(signature.sign(CONTENT, signature.private_key(private)))
+    assert openssl(verify) == 0
+    places["S"].unlink()
+    assert openssl(sign) == 0
+    theirs = places["S"].read_bytes()
     assert signature.fault(CONTENT, theirs, signature.public_key(public)) is None
