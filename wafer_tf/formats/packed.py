@@ -36,18 +36,25 @@ def read(file: Opened, options: Options) -> MapFile:
     return read_opened(Opened(unpacked(file.stream, file.head, file.name), file.name, depth=file.depth + 1), options)
 
 
-def unpacked(stream: BinaryIO, head: bytes, name: str) -> BinaryIO:
-    """Return the content of a packed stream, as a stream that can go back to its start."""
+def unpacked(stream: BinaryIO, head: bytes, name: str, *, limit: int = MAX_UNPACKED) -> BinaryIO:
+    """Return the content of a packed stream, as a stream that can go back to its start.
+
+    Args:
+        stream: at its start.
+        head: its first bytes.
+        name: what to call it in an error.
+        limit: bytes it may unpack to.
+    """
     kind = next(kind for start, kind in PACKED.items() if head.startswith(start))
-    return cast(BinaryIO, io.BufferedReader(_Unpacked(stream, kind, name), _CHUNK))
+    return cast(BinaryIO, io.BufferedReader(_Unpacked(stream, kind, name, limit), _CHUNK))
 
 
 class _Unpacked(io.RawIOBase):
     """A packed stream unpacked piece by piece; no more is in memory than was asked for."""
 
-    def __init__(self, stream: BinaryIO, kind: str, name: str) -> None:
+    def __init__(self, stream: BinaryIO, kind: str, name: str, limit: int) -> None:
         super().__init__()
-        self._stream, self._kind, self._name = stream, kind, name
+        self._stream, self._kind, self._name, self._limit = stream, kind, name, limit
         self._start()
 
     def _start(self) -> None:
@@ -91,8 +98,8 @@ class _Unpacked(io.RawIOBase):
                 "expected a whole file. Copy it anew."
             ) from error
         self._size += len(piece)
-        if self._size > MAX_UNPACKED:
-            raise InputError(f"{self._name}: unpacks to over {MAX_UNPACKED} bytes; expected a file of wafer maps.")
+        if self._size > self._limit:
+            raise InputError(f"{self._name}: unpacks to over {self._limit} bytes; expected a file of wafer maps.")
         return piece
 
 
