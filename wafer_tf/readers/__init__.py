@@ -10,7 +10,9 @@ from wafer_tf.command import says_what_to_install
 from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.readers.folder import open_folder
+from wafer_tf.readers.lswmd import PICKLE_STARTS, open_lswmd
 from wafer_tf.readers.npz import is_npz_set, open_npz
+from wafer_tf.readers.packed_pickle import is_packed_table, open_packed, zipped_table
 from wafer_tf.readers.parquet import is_table_of_dies, open_parquet, write_batches, write_parquet
 from wafer_tf.readers.source import Source
 from wafer_tf.readers.tool_files import open_tool_file
@@ -22,7 +24,6 @@ ACCEPTED = (
     "a file of a prober, tester or inspection tool (STDF, KLARF, SEMI E142 or G85, SINF, ...), a table of dies, a "
     "grid, a Parquet or npz wafer set, LSWMD.pkl, or a folder of any of these"
 )
-_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @says_what_to_install()
@@ -68,10 +69,12 @@ def open_source(path: str | os.PathLike[str], *, options: Options = DEFAULT, pro
         start = stream.read(8)
     if start.startswith(b"PAR1") and not is_table_of_dies(path):
         return open_parquet(path)
+    if start.startswith(b"PK\x03\x04") and (table := zipped_table(path)):
+        return open_packed(path, member=table, progress=progress)
     if start.startswith(b"PK\x03\x04") and is_npz_set(path):
         return open_npz(path)
-    if start.startswith(_PICKLE_STARTS):
-        from wafer_tf.readers.lswmd import open_lswmd
-
+    if is_packed_table(path, start):
+        return open_packed(path, progress=progress)
+    if start.startswith(PICKLE_STARTS):
         return open_lswmd(path, progress=progress)
     return open_tool_file(path, options)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError
 from wafer_tf.formats.grids import MAX_BYTES, MAX_HEADER, npy_grid, npy_header, text_grid
-from wafer_tf.readers.source import BATCH_ROWS, Source, class_code
+from wafer_tf.readers.class_names import class_code
+from wafer_tf.readers.source import BATCH_ROWS, Source
 from wafer_tf.waferset import WaferSet
 
 SUFFIXES = (".npy", ".csv", ".txt")

@@ -1,22 +1,25 @@
 """LSWMD.pkl, the public file of WM-811K: a pickled pandas table, read without pandas and without running any of it.
 
 Layouts: the original (pandas 0.19 under Python 2; `trianTestLabel`, labels as [['none']] or empty arrays), MIR's
-WM811K.pkl (`trainTestLabel`, labels as plain text, 0 where there is none), and either as saved again by pandas 1 to 3.
+WM811K.pkl (`trainTestLabel`, labels as plain text, 0 where there is none), and either as saved again by pandas 1 to 3:
+with categories, numbers with gaps or Arrow's text for columns, lists for maps, two columns or more than the usual.
 """
 
 import gc
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.errors import InputError
 from wafer_tf.readers import pickled
+from wafer_tf.readers.cells import map_in
+from wafer_tf.readers.class_names import class_code, spelling_notes
 from wafer_tf.readers.frame import Frame, number, text
 from wafer_tf.readers.pickledtypes import Array
 from wafer_tf.readers.source import (
@@ -25,34 +28,44 @@ from wafer_tf.readers.source import (
     batch_edges,
     check_dies,
     check_shapes,
-    class_code,
     offsets_of,
     tight,
     whole_numbers,
 )
 from wafer_tf.waferset import WaferSet
 
-REQUIRED = ("waferMap", "lotName", "waferIndex", "failureType")
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+REQUIRED = ("waferMap", "failureType")
+OPTIONAL = ("lotName", "waferIndex")
+_LOST = {
+    "lotName": "lots are not known, so wafers of one lot cannot be kept together in a split",
+    "waferIndex": "wafers have no number",
+}
 SPLIT_COLUMNS = ("trianTestLabel", "trainTestLabel")
 
 
-def open_lswmd(path: str | os.PathLike[str], *, progress: bool = False, fast: bool = True) -> Source:
+def open_lswmd(
+    path: str | os.PathLike[str], *, progress: bool = False, fast: bool = True, unpacked: BinaryIO | None = None
+) -> Source:
     """Open a pickled WM-811K table; the maps stay in the file until they are wanted.
 
     Args:
         path: the file.
         progress: show a bar on stderr.
         fast: whether to pass over arrays by pattern; the result is the same.
+        unpacked: a file on disk that holds what `path` unpacks to.
 
     Raises:
         InputError: unsafe, damaged, a column missing, an unknown label, a map that is none.
     """
     path = Path(path)
-    with path.open("rb") as stream:
+    with nullcontext(unpacked) if unpacked else path.open("rb") as stream:
         data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         with _bar(path, len(data), progress) as advance, _no_collection():
-            frame = Frame.of(pickled.load(data, progress=advance, fast=fast), data)
+            frame = Frame.of(
+                pickled.load(data, progress=advance, fast=fast), data, (*REQUIRED, *OPTIONAL, *SPLIT_COLUMNS)
+            )
             return _source(path, frame, data)
     except InputError as error:
         data.close()
@@ -62,19 +75,30 @@ def open_lswmd(path: str | os.PathLike[str], *, progress: bool = False, fast: bo
 def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
-        found = ", ".join(list(frame.columns)[:12])
+        found = ", ".join(frame.names[:12])
         raise InputError(
-            f"column {', '.join(missing)} is missing (it has {found}); expected {', '.join(REQUIRED)} and "
-            f"{' or '.join(SPLIT_COLUMNS)}."
+            f"column {', '.join(missing)} is missing (it has {found}); expected {', '.join(REQUIRED)}, and where known "
+            f"{', '.join(OPTIONAL)} and {' or '.join(SPLIT_COLUMNS)}."
         )
-    maps = _maps(frame.columns["waferMap"])
+    maps = [map_in(cell, data, row) for row, cell in enumerate(frame.columns["waferMap"])]
     sides = np.array([grid.shape for grid in maps], np.int64).reshape(-1, 2)
     check_shapes(sides, "table")
     shapes = sides.astype(np.int32)
     n, offsets = len(maps), offsets_of(shapes)
-    lot = _strings(frame.columns["lotName"], data, "lotName")
-    index = whole_numbers(_numbers(frame.columns["waferIndex"], data), "table", column="waferIndex")
-    label = _codes(frame.columns, "failureType", data, lambda name, row: class_code(name, f"row {row}: failureType"))
+    notes = [f"no column {name}: {lost}" for name, lost in _LOST.items() if name not in frame.columns]
+    lot, index = np.zeros(n, "<U1"), np.zeros(n, np.int32)
+    if "lotName" in frame.columns:
+        lot = _strings(frame.columns["lotName"], data, "lotName")
+    if "waferIndex" in frame.columns:
+        index = whole_numbers(_numbers(frame.columns["waferIndex"], data), "table", column="waferIndex")
+    spellings: set[str] = set()
+
+    def code_of(name: str, row: int) -> int:
+        spellings.add(name)
+        return class_code(name, f"row {row}: failureType")
+
+    label = _codes(frame.columns, "failureType", data, code_of)
+    notes += spelling_notes(spellings, "label")
     split = np.zeros(n, "<U1")
     for name in SPLIT_COLUMNS:
         if name in frame.columns:
@@ -87,17 +111,7 @@ def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
             columns = (lot[a:b], index[a:b], label[a:b].astype(np.int8), split[a:b])
             yield WaferSet(flat, offsets[a : b + 1] - offsets[a], shapes[a:b], *columns)
 
-    return Source(path, "LSWMD pickle", n, int(offsets[-1]), batches, data)
-
-
-def _maps(column: Sequence[Any]) -> list[Array]:
-    """Return the column's arrays, after checking that each is a 2-D array of numbers."""
-    for row, grid in enumerate(column):
-        if type(grid) is not Array:
-            raise InputError(f"row {row}: waferMap holds {type(grid).__name__}; expected a 2-D array of dies.")
-        if len(grid.shape) != 2 or grid.dtype.kind not in "uifb":
-            raise InputError(f"row {row}: waferMap of shape {grid.shape}, dtype {grid.dtype}; expected 2-D, 0 to 2.")
-    return list(column)
+    return Source(path, "LSWMD pickle", n, int(offsets[-1]), batches, data, tuple(notes))
 
 
 def _cells(maps: Sequence[Array], data: mmap.mmap) -> NDArray[Any]:

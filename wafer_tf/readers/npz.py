@@ -13,6 +13,7 @@ import numpy as np
 from wafer_tf.arrays import DAMAGED, WAFER_SET, read_entry
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.errors import InputError
+from wafer_tf.readers.class_names import class_codes, spelling_notes
 from wafer_tf.readers.source import (
     MAX_CELLS,
     Source,
@@ -20,7 +21,6 @@ from wafer_tf.readers.source import (
     check_dies,
     check_shapes,
     check_splits,
-    class_codes,
     offsets_of,
     tight,
     whole_numbers,
@@ -56,8 +56,8 @@ def open_npz(path: str | os.PathLike[str]) -> Source:
 
 def _open(path: Path, archive: zipfile.ZipFile) -> Source:
     entries = sorted({info.filename for info in archive.infolist()})
-    names = {name.removesuffix(".npy") for name in entries if name.endswith(".npy")}
-    missing = [key for key in WAFER_SET if key not in names]
+    keys = {name.removesuffix(".npy") for name in entries if name.endswith(".npy")}
+    missing = [key for key in WAFER_SET if key not in keys]
     if missing:
         found = ", ".join(name[:80] for name in entries[:8]) or "nothing"
         raise InputError(
@@ -80,10 +80,12 @@ def _open(path: Path, archive: zipfile.ZipFile) -> Source:
     lot = tight(column("lot", kinds="U", shape=(n,)))
     index = whole_numbers(column("wafer_index", kinds="iuf", shape=(n,)), str(path), column="wafer_index")
     label = np.full(n, UNLABELLED, np.int8)
-    if "label" in names:
-        label = class_codes(column("label", kinds="U", shape=(n,)), str(path))
+    notes: tuple[str, ...] = ()
+    if "label" in keys:
+        names = column("label", kinds="U", shape=(n,))
+        label, notes = class_codes(names, str(path)), spelling_notes(np.unique(names).tolist(), "label")
     split = np.zeros(n, "<U1")
-    if "official_split" in names:
+    if "official_split" in keys:
         split = tight(check_splits(column("official_split", kinds="U", shape=(n,)), str(path)))
 
     def batches() -> Iterator[WaferSet]:
@@ -92,4 +94,4 @@ def _open(path: Path, archive: zipfile.ZipFile) -> Source:
             columns = (lot[a:b], index[a:b], label[a:b], split[a:b])
             yield WaferSet(cells, offsets[a : b + 1] - offsets[a], shapes[a:b], *columns)
 
-    return Source(path, "npz archive", n, int(offsets[-1]), batches)
+    return Source(path, "npz archive", n, int(offsets[-1]), batches, notes=notes)

@@ -31,6 +31,9 @@ OPCODES: dict[bytes, str] = {
     b"}": "empty_dict",
     b"s": "setitem",
     b"u": "setitems",
+    b"\x8f": "empty_set",
+    b"\x90": "add_items",
+    b"\x91": "frozen_set",
     b"q": "put1",
     b"r": "put4",
     b"\x94": "memoize",
@@ -42,5 +45,5 @@ OPCODES: dict[bytes, str] = {
     b"\x81": "newobj",
     b"b": "build",
 }
-"""As named in `pickled.Machine`. Left out on purpose: INST, OBJ, NEWOBJ_EX, EXT*, PERSID, BINPERSID, POP, DUP, sets,
+"""As named in `pickled.Machine`. Left out on purpose: INST, OBJ, NEWOBJ_EX, EXT*, PERSID, BINPERSID, POP, DUP,
 out-of-band buffers and everything of protocols 0 and 1; a file that holds one is refused."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
+from wafer_tf.readers.class_names import class_codes, spelling_notes
 from wafer_tf.readers.source import (
     MAX_WAFERS,
     Source,
@@ -20,7 +21,6 @@ from wafer_tf.readers.source import (
     check_dies,
     check_shapes,
     check_splits,
-    class_codes,
     offsets_of,
     tight,
 )
@@ -159,7 +159,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     shapes = sides.astype(np.int32)
     lot, split, names = (_text(path, small[name], name) for name in TEXTS)
     index = small["wafer_index"].to_numpy().astype(np.int32)
-    label = class_codes(names, str(path))
+    label, notes = class_codes(names, str(path)), spelling_notes(np.unique(names).tolist(), "label")
     check_splits(split, str(path))
     said = {name: _text(path, small[name], name) for name in more}
 
@@ -173,7 +173,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
                 yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns, **texts)
             first = last
 
-    return Source(path, "Parquet wafer set", len(shapes), int(offsets_of(shapes)[-1]), batches, file)
+    return Source(path, "Parquet wafer set", len(shapes), int(offsets_of(shapes)[-1]), batches, file, notes)
 
 
 def _dies(

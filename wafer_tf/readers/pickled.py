@@ -10,6 +10,7 @@ regular expression; what it does not recognise is read here, opcode by opcode.
 """
 
 import mmap
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,11 @@ from wafer_tf.readers.pickledtypes import Array, Call, Dtype, Name, Raw, Unreada
 
 MAX_STACK = 1 << 20
 """Objects that may wait at once; a genuine pickle hands lists on by the thousand."""
+MAX_LONG = 32
+"""Bytes of a whole number; a UUID has 17."""
+_SMALL_NUMBERS = re.compile(rb"(?:K.){4,}e", re.DOTALL)
 _MARK = object()
+_SET = check_name("builtins", "set")
 _RELEASE = 1 << 26
 
 
@@ -146,7 +151,7 @@ class Machine:
 
     def long1(self) -> None:
         size = self._number(1)
-        if size > 8:
+        if size > MAX_LONG:
             raise UnreadableError(f"a whole number of {size} bytes")
         self.stack.append(int.from_bytes(self._take(size), "little", signed=True))
 
@@ -171,6 +176,12 @@ class Machine:
     # === Containers ===
 
     def mark(self) -> None:
+        if self.data[self.pos] == 0x4B and type(self.stack[-1]) is list:  # a row of dies as a list: 20 times as fast
+            found = _SMALL_NUMBERS.match(self.data, self.pos)
+            if found:
+                self.stack[-1].extend(self.data[self.pos + 1 : found.end() - 1 : 2])
+                self.pos = found.end()
+                return
         self.stack.append(_MARK)
         if len(self.stack) > MAX_STACK:
             raise UnreadableError(f"more than {MAX_STACK} objects waiting")
@@ -225,11 +236,23 @@ class Machine:
 
     def setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._top(dict)[_key(key)] = value
+        if type(self.stack[-1]) is not Call:  # a mapping of another type is not wanted
+            self._top(dict)[_key(key)] = value
 
     def setitems(self) -> None:
         items = self._marked()
+        if type(self.stack[-1]) is Call:
+            return
         self._top(dict).update((_key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
+
+    def empty_set(self) -> None:
+        self.stack.append(Call(_SET, ()))
+
+    def add_items(self) -> None:
+        self._marked()
+
+    def frozen_set(self) -> None:
+        self.stack.append(Call(_SET, tuple(self._marked())))
 
     def _top(self, kind: type) -> Any:
         if type(self.stack[-1]) is not kind:

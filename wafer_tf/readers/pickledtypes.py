@@ -1,11 +1,14 @@
 """The inert objects that a pickle is read as, and the list of globals that one may name."""
 
 import math
+import mmap
 import re
+import sys
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wafer_tf.errors import InputError
 
@@ -32,6 +35,42 @@ _ALLOWED = frozenset(
 )
 """What a genuine LSWMD.pkl names, under the names of pandas 0.19 to 3 and numpy 1 and 2."""
 
+_TYPES = {
+    "pandas": (
+        "NA NaT Timestamp Timedelta Period Interval Series DataFrame SingleBlockManager MultiIndex CategoricalIndex "
+        "DatetimeIndex TimedeltaIndex PeriodIndex IntervalIndex Float64Index UInt64Index Categorical CategoricalDtype "
+        "IntegerArray FloatingArray BooleanArray DatetimeArray TimedeltaArray PeriodArray IntervalArray SparseArray "
+        "ArrowExtensionArray NumpyExtensionArray PandasArray Int8Dtype Int16Dtype Int32Dtype Int64Dtype UInt8Dtype "
+        "UInt16Dtype UInt32Dtype UInt64Dtype Float32Dtype Float64Dtype BooleanDtype DatetimeTZDtype PeriodDtype "
+        "IntervalDtype SparseDtype ArrowDtype NumpyEADtype PandasDtype IntIndex BlockIndex BaseOffset Day Hour Minute "
+        "Second MonthEnd FrozenList _new_DatetimeIndex _new_PeriodIndex _new_IntervalIndex _nat_unpickle "
+        "_unpickle_timestamp _timedelta_unpickle __pyx_unpickle_BlockPlacement new_block"
+    ),
+    "numpy": "matrix str_ bytes_ bool_ datetime64 timedelta64",
+    "pyarrow": "scalar",
+    "datetime": "date time datetime timedelta timezone",
+    "zoneinfo": "ZoneInfo",
+    "pytz": "_UTC _p",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "uuid": "UUID SafeUUID",
+    "collections": "OrderedDict deque Counter",
+    "pathlib": "Path PosixPath WindowsPath PurePosixPath PureWindowsPath",
+    **dict.fromkeys(
+        ("builtins", "__builtin__"), "set frozenset complex list tuple dict int float bool str object range"
+    ),
+    **dict.fromkeys(("copyreg", "copy_reg"), "_reconstructor"),
+}
+_HARMLESS = frozenset((home, name) for home, names in _TYPES.items() for name in names.split())
+"""Types of plain values, by the package they are from: a table may hold them in columns that are not wanted here."""
+NOTHING = ("NA", "NaT", "_nat_unpickle")
+"""How pandas marks a cell in which there is nothing."""
+_TYPE_NAME = re.compile(r"_?[A-Z][A-Za-z0-9]*")
+
+
+SAVE_AGAIN = "table[['waferMap', 'lotName', 'waferIndex', 'failureType']].to_pickle('LSWMD.pkl')."
+"""What to do about a column that is not read."""
+
 
 class UnreadableError(Exception):
     """The stream is broken or asks for something no table needs; the text says what."""
@@ -46,17 +85,23 @@ class Name(NamedTuple):
 
 
 def check_name(module: str, name: str) -> Name:
-    """Return the name of an allowed global.
+    """Return the name of a global that is known and runs nothing.
 
     Raises:
-        InputError: it is not on the list; the file is unsafe.
+        InputError: it is not on the lists: unsafe, or a type of some other program.
     """
-    if (module, name) not in _ALLOWED:
+    home = module.partition(".")[0]
+    if (module, name) in _ALLOWED or (home, name) in _HARMLESS:
+        return Name(module, name, (module, name) in _ALLOWED and name in _ARRAY_MAKERS)
+    if _TYPE_NAME.fullmatch(name) and home not in sys.stdlib_module_names | {"numpy", "pandas", "__builtin__"}:
         raise InputError(
-            f"unsafe pickle: it names {module}.{name}, which no wafer table needs; nothing of it was run. "
-            "Do not open this file with pandas or pickle."
+            f"holds {module}.{name}, which is not read: no type of pandas or numpy. Nothing of it was run. Where the "
+            f"file was made, save the table again without it: {SAVE_AGAIN}"
         )
-    return Name(module, name, name in _ARRAY_MAKERS)
+    raise InputError(
+        f"unsafe pickle: it names {module}.{name}, which no wafer table needs; nothing of it was run. "
+        "Do not open this file with pandas or pickle."
+    )
 
 
 class Raw(NamedTuple):
@@ -77,7 +122,7 @@ class Call:
 
 
 class Dtype:
-    """A numpy dtype as spelled in the file."""
+    """A numpy dtype as spelled in the file. Dates and complex numbers are opaque: known by their size alone."""
 
     def __init__(self, spec: str) -> None:
         self.spec, self.order = spec, "="
@@ -85,6 +130,8 @@ class Dtype:
     @cached_property
     def numpy(self) -> np.dtype[Any]:
         """The dtype; only plain numbers, text and objects have one."""
+        if opaque := re.fullmatch(r"[<>|=]?(?:[mM]8|c8|[cfg]16|c32)(?:\[\w{1,20}\])?", self.spec):
+            return np.dtype(f"V{re.findall('8|16|32', opaque[0])[0]}")
         if not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,3}|O8?)", self.spec):
             raise ValueError(f"array of dtype {self.spec!r}")
         if self.order not in ("<", ">", "|", "="):
@@ -127,6 +174,15 @@ class Array:
         if found != count * self.dtype.itemsize or (self.dtype.hasobject and type(data) is not list):
             raise ValueError(f"an array of shape {shape} and dtype {self.dtype} claimed for {found} bytes")
         return self
+
+
+def content_of(array: Array, data: mmap.mmap) -> NDArray[Any]:
+    """Return the cells of an array of plain values, flat, in the order of the file; a copy."""
+    content = array.data
+    if type(content) is int:
+        count = int(np.prod(array.shape, dtype=np.int64))
+        content = data[content : content + count * array.dtype.itemsize]
+    return np.frombuffer(content, array.dtype)  # type: ignore[arg-type]
 
 
 _CELL = Dtype("u1")

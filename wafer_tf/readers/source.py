@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, MAX_SIDE, MIN_SIDE, UNLABELLED, Die, bad_sides, check_map
 from wafer_tf.dies import MAX_CELLS as MAX_MAP_CELLS
+from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die, bad_sides, check_map
 from wafer_tf.errors import InputError
 from wafer_tf.waferset import COLUMNS, WaferSet
 
@@ -21,8 +21,6 @@ MAX_CELLS = 1 << 33
 """Cells a file may declare in all; WM-811K has 1.9e9."""
 MAX_WAFERS = 1 << 24
 SPLITS = ("", "Training", "Test")
-
-_CODES = {name.casefold(): code for code, name in enumerate(CLASSES)} | {"": UNLABELLED}
 
 
 @dataclass(frozen=True)
@@ -123,28 +121,6 @@ def check_dies(
         row = int((~used).argmax()) if good.all() else int(np.searchsorted(offsets, (~good).argmax(), side="right") - 1)
         check_map(flat[offsets[row] : offsets[row + 1]].reshape(shapes[row]), f"{where} row {first_row + row}")
     return flat.astype(np.uint8, copy=False)
-
-
-def class_code(name: str, where: str) -> int:
-    """Return the index into CLASSES of a class name in any case, UNLABELLED for "".
-
-    Raises:
-        InputError: no class has that name.
-    """
-    code = _CODES.get(name.casefold())
-    if code is None:
-        raise InputError(f"{where}: unknown class {name!r}; expected one of {', '.join(CLASSES)}.")
-    return code
-
-
-def class_codes(names: NDArray[np.str_], where: str) -> NDArray[np.int8]:
-    """Return (n,) int8 class codes of (n,) names; the error names the first row that has an unknown one."""
-    known, places, inverse = np.unique(names, return_index=True, return_inverse=True)
-    by_row = sorted(zip(places.tolist(), known.tolist(), range(len(known)), strict=True))
-    codes = np.zeros(len(known), np.int8)
-    for row, name, k in by_row:
-        codes[k] = class_code(name, f"{where} row {row}")
-    return codes[inverse]
 
 
 def check_splits(names: NDArray[np.str_], where: str) -> NDArray[np.str_]:
