@@ -243,10 +243,13 @@ def test_folders_that_are_no_wafer_set_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "absent")
     with pytest.raises(InputError, match="not a wafer file: a folder without grids"):
         read(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="not a wafer file: a folder without grids"):
+        read(tmp_path)
     (tmp_path / "Blob").mkdir()
     with pytest.raises(InputError, match="unknown class 'Blob'; expected one of Center"):
         read(tmp_path)
-    (tmp_path / "Blob").rename(tmp_path / "none")
+    (tmp_path / "Blob").rmdir()
     for text, error in (
         ("1,1,1\n1,1\n", "row 1 has 2 cells"),
         ("1,1,x\n", "'x' at row 0, column 2"),
