@@ -11,6 +11,7 @@ from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.readers.folder import open_folder
 from wafer_tf.readers.lswmd import PICKLE_STARTS, open_lswmd
+from wafer_tf.readers.mixedwm38 import is_stack, open_stack
 from wafer_tf.readers.npz import is_npz_set, open_npz
 from wafer_tf.readers.packed_pickle import is_packed_table, open_packed, zipped_table
 from wafer_tf.readers.parquet import is_table_of_dies, open_parquet, write_batches, write_parquet
@@ -22,7 +23,7 @@ __all__ = ["open_source", "read", "write_batches", "write_parquet"]
 
 ACCEPTED = (
     "a file of a prober, tester or inspection tool (STDF, KLARF, SEMI E142 or G85, SINF, ...), a table of dies, a "
-    "grid, a Parquet or npz wafer set, LSWMD.pkl, or a folder of any of these"
+    "grid, a Parquet or npz wafer set, MixedWM38, LSWMD.pkl, or a folder of any of these"
 )
 
 
@@ -71,6 +72,8 @@ def open_source(path: str | os.PathLike[str], *, options: Options = DEFAULT, pro
         return open_parquet(path)
     if start.startswith(b"PK\x03\x04") and (table := zipped_table(path)):
         return open_packed(path, member=table, progress=progress)
+    if start.startswith(b"PK\x03\x04") and is_stack(path):
+        return open_stack(path)
     if start.startswith(b"PK\x03\x04") and is_npz_set(path):
         return open_npz(path)
     if is_packed_table(path, start):
