@@ -11,7 +11,7 @@ import pytest
 from tests import ROOT
 from wafer_tf.bundle import load_bundle, write_bundle
 from wafer_tf.learning.run_folder import RunFolder
-from wafer_tf.readers.folder import read_grid
+from wafer_tf.readers import read
 from wafer_tf.released import released
 from wafer_tf.splitting.splits import Split, make_split
 from wafer_tf.synthesis import synthesize
@@ -77,4 +77,4 @@ def test_a_str_serves_where_a_path_does(tmp_path: Path) -> None:
     make_split(wafers).save(f"{folder}/split.npz")
     assert Split.load(f"{folder}/split.npz", wafers).method == "group"
     write_whole(f"{folder}/map.csv", "0,1,2\n1,2,1\n1,1,1\n")
-    np.testing.assert_array_equal(read_grid(f"{folder}/map.csv"), [[0, 1, 2], [1, 2, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(read(f"{folder}/map.csv").map(0), [[0, 1, 2], [1, 2, 1], [1, 1, 1]])

@@ -61,7 +61,7 @@ def open_source(path: str | os.PathLike[str], *, options: Options = DEFAULT, pro
         raise InputError(f"no path; expected {ACCEPTED}.")
     path = Path(path)
     if path.is_dir():
-        return open_folder(path)
+        return open_folder(path, options, progress=progress)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected {ACCEPTED}.")
     if not path.is_file():

@@ -1,28 +1,29 @@
-"""A folder of grids, one .npy, .csv or .txt file a wafer, in class folders, lots or neither; and a single grid."""
+"""A folder of files of maps, in class folders, lots or neither."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED, Die
 from wafer_tf.errors import InputError
-from wafer_tf.formats.grids import MAX_BYTES, MAX_HEADER, npy_grid, npy_header, text_grid
+from wafer_tf.formats.options import DEFAULT, Options
+from wafer_tf.formats.wafer_map import WaferMap
 from wafer_tf.readers.class_names import class_code, is_class_name, is_class_number, spelling_notes
 from wafer_tf.readers.source import BATCH_ROWS, Source
+from wafer_tf.readers.tool_files import notes_of, set_of, wafers_of_file
 from wafer_tf.waferset import WaferSet
 
-SUFFIXES = (".npy", ".csv", ".txt")
 _SHOWN = 5
+_NO_MAPS = (".md", ".rst", ".html", ".pdf", ".json", ".toml", ".py", ".log")
+"""Endings of what people lay beside maps."""
+_ABOUT = ("readme", "licence", "license", "notice", "changelog")
 
 
 class _Placed(NamedTuple):
-    """A grid file and what its folders say of it."""
+    """A file and what its folders say of its wafers."""
 
     path: Path
     code: int
@@ -30,15 +31,24 @@ class _Placed(NamedTuple):
     wafer: str
 
 
-def open_folder(path: str | os.PathLike[str]) -> Source:
-    """Open a folder of grids, in the order of the names.
+class _Read(NamedTuple):
+    """A wafer with its label, and the folder it lies in."""
+
+    wafer: WaferMap
+    code: int
+    folder: Path
+
+
+def open_folder(path: str | os.PathLike[str], options: Options = DEFAULT, *, progress: bool = False) -> Source:
+    """Open a folder of files of maps, in the order of the names; all are read at once.
 
     Where a folder in it is named as a class, in any spelling, all must be, and the wafers have these labels; folders in
-    a class folder are lots. Where none is, the wafers have no label, and folders are lots.
+    a class folder are lots. Where none is, the wafers have no label, and folders are lots. A lot or a wafer that a file
+    names itself comes before the folder's and the file's name.
 
     Raises:
-        InputError: no grid; a folder that is no class beside one that is, or numbered as a class; folders deeper than
-            two levels; a file that is no grid; a class of defects without a failing die.
+        InputError: no map; a folder that is no class beside one that is, or numbered as a class; folders deeper than
+            two levels; a file that is no map; a class of defects without a failing die.
     """
     path = Path(path)
     folders, grids, others = _entries(path)
@@ -55,45 +65,51 @@ def open_folder(path: str | os.PathLike[str]) -> Source:
         notes.append(f"no labels{named}")
     if not files:
         raise InputError(
-            f"{path}: not a wafer file: a folder without grids; expected one {', '.join(SUFFIXES)} file per wafer, in "
-            f"folders named {', '.join(CLASSES)} where they are labelled."
+            f"{path}: not a wafer file: a folder without maps; expected files of wafers, in folders named "
+            f"{', '.join(CLASSES)} where they are labelled."
         )
     if others:
         shown = ", ".join(_text(other.name) for other in others[:_SHOWN]) + ", ..." * (len(others) > _SHOWN)
-        notes.append(f"not read, for they lie beside the folders or are no grids: {shown}")
-    _check_failing(files)
-    cells = sum(math.prod(_shape(placed.path)) for placed in files)
+        notes.append(f"not read, for they lie beside the folders or are no maps: {shown}")
+    found = list(_read(files, options, progress=progress))
+    _check_failing(found)
+    notes += notes_of([each.wafer for each in found])
 
     def batches() -> Iterator[WaferSet]:
-        for first in range(0, len(files), BATCH_ROWS):
-            part = files[first : first + BATCH_ROWS]
-            yield WaferSet.from_maps(
-                [read_grid(placed.path) for placed in part],
-                label=[placed.code for placed in part],
-                lot=[placed.lot for placed in part],
-                wafer_id=[placed.wafer for placed in part],
-            )
+        for first in range(0, len(found), BATCH_ROWS):
+            part = found[first : first + BATCH_ROWS]
+            yield set_of([each.wafer for each in part], [each.code for each in part])
 
-    return Source(path, "folder of grids", len(files), cells, batches, notes=tuple(notes))
+    cells = sum(each.wafer.grid.size for each in found)
+    return Source(path, "folder of maps", len(found), cells, batches, notes=tuple(notes))
+
+
+def _read(files: Sequence[_Placed], options: Options, *, progress: bool) -> Iterator[_Read]:
+    from tqdm import tqdm
+
+    for placed in tqdm(files, desc="reading files", unit="file", disable=not progress or len(files) < 100):
+        _, maps = wafers_of_file(placed.path, options)
+        for wafer in maps:
+            name = wafer.wafer or (placed.wafer if len(maps) == 1 else "")
+            yield _Read(replace(wafer, lot=wafer.lot or placed.lot, wafer=name), placed.code, placed.path.parent)
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return the folders, the grid files and what else lies in a folder, each in the order of the names."""
+    """Return the folders, the files and what is no file of maps in a folder, each in the order of the names."""
     shown = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     folders = [entry for entry in shown if entry.is_dir()]
     files = [entry for entry in shown if not entry.is_dir()]
-    grids = [entry for entry in files if entry.suffix.lower() in SUFFIXES]
-    for grid in grids:
-        if not grid.is_file():
-            raise InputError(f"{grid}: no file (a broken link or a pipe); expected one grid file per wafer.")
-    return folders, grids, [entry for entry in files if entry.suffix.lower() not in SUFFIXES]
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: no file (a broken link or a pipe); expected files of wafer maps.")
+    about = [file for file in files if file.suffix.lower() in _NO_MAPS or file.stem.lower() in _ABOUT]
+    return folders, [file for file in files if file not in about], about
 
 
 def _in_class(folder: Path) -> list[_Placed]:
-    """Return the wafers of a class folder, which may hold folders of lots."""
+    """Return the files of a class folder, which may hold folders of lots."""
     code = class_code(folder.name, f"{folder}")
-    lots, grids, others = _entries(folder)
-    _refuse(others)
+    lots, grids, _ = _entries(folder)
     files = [_Placed(grid, code, "", _text(grid.stem)) for grid in grids]
     for lot in lots:
         files += [_Placed(grid, code, _text(lot.name), _text(grid.stem)) for grid in _last(lot)]
@@ -101,14 +117,13 @@ def _in_class(folder: Path) -> list[_Placed]:
 
 
 def _in_lot(folder: Path) -> list[_Placed]:
-    """Return the wafers of a lot's folder, which may hold folders of wafers."""
+    """Return the files of a lot's folder, which may hold folders of wafers."""
     if is_class_number(folder.name):
         raise InputError(
             f"{folder}: which class it is, its number does not say: sets number them in different orders. Rename the "
             f"folders to {', '.join(CLASSES)}."
         )
-    wafers, grids, others = _entries(folder)
-    _refuse(others)
+    wafers, grids, _ = _entries(folder)
     files = [_Placed(grid, UNLABELLED, _text(folder.name), _text(grid.stem)) for grid in grids]
     for wafer in wafers:
         if is_class_name(wafer.name):
@@ -120,71 +135,30 @@ def _in_lot(folder: Path) -> list[_Placed]:
 
 
 def _last(folder: Path) -> list[Path]:
-    """Return the grids of a folder that is not to hold further ones."""
-    deeper, grids, others = _entries(folder)
-    _refuse(others)
+    """Return the files of a folder that is not to hold further ones."""
+    deeper, grids, _ = _entries(folder)
     if deeper:
         raise InputError(f"{deeper[0]}: a folder three levels down; expected at most two, as in class/lot/wafer.csv.")
     if not grids:
-        raise InputError(f"{folder}: no file in it; expected one grid file per wafer.")
+        raise InputError(f"{folder}: no file in it; expected files of wafer maps.")
     return grids
 
 
-def _refuse(others: Sequence[Path]) -> None:
-    if others:
-        raise InputError(f"{others[0]}: not a grid file; expected {', '.join(SUFFIXES)}, one per wafer.")
-
-
-def _check_failing(files: Sequence[_Placed]) -> None:
+def _check_failing(found: Sequence[_Read]) -> None:
     """Refuse a class of defects in which no die fails: maps of 0 and 1 would be learned as patterns of nothing."""
-    classes: dict[int, list[Path]] = {}
-    for placed in files:
-        if placed.code not in (UNLABELLED, NONE):
-            classes.setdefault(placed.code, []).append(placed.path)
-    for code, paths in classes.items():
-        if not any((read_grid(path) == Die.FAIL).any() for path in paths):
+    fails: dict[int, bool] = {}
+    for each in found:
+        if each.code not in (UNLABELLED, NONE):
+            fails[each.code] = fails.get(each.code, False) or bool((each.wafer.grid == Die.FAIL).any())
+    for each in found:
+        if fails.get(each.code) is False:
             raise InputError(
-                f"{paths[0].parent}: class {CLASSES[code]}, and none of its {len(paths)} maps holds a failing die (2); "
-                "expected 0 no die, 1 pass, 2 fail. If the maps are coded in another way, say how with --states (no "
-                "die, pass, fail), as in --states ,0,1; or write them anew."
+                f"{each.folder}: class {CLASSES[each.code]}, and none of its maps holds a failing die (2); expected 0 "
+                "no die, 1 pass, 2 fail. If the maps are coded in another way, say how with --states (no die, pass, "
+                "fail), as in --states ,0,1; or write them anew."
             )
 
 
 def _text(name: str) -> str:
     """Return a file's name as text that any file can hold."""
     return os.fsencode(name).decode("utf-8", "replace")[:MAX_TEXT]
-
-
-def open_grid(path: str | os.PathLike[str]) -> Source:
-    """Open a single grid file as a set of one wafer of which nothing is known.
-
-    Raises:
-        InputError: no such grid in it.
-    """
-    grid = read_grid(path)
-    return Source(Path(path), "grid", 1, grid.size, lambda: [WaferSet.from_maps([grid], label=[UNLABELLED])])
-
-
-def read_grid(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read one wafer map, (rows, cols) uint8, from a .npy, .csv or .txt file; see `wafer_tf.formats.grids`.
-
-    Raises:
-        InputError: no such grid in it.
-    """
-    path = Path(path)
-    with path.open("rb") as stream:
-        data = stream.read(MAX_BYTES + 1)
-    return npy_grid(data, str(path)) if _is_npy(path) else text_grid(data, str(path))
-
-
-def _shape(path: Path) -> tuple[int, int]:
-    """Return a grid's shape without reading its cells where the format allows."""
-    if not _is_npy(path):
-        rows, cols = read_grid(path).shape
-        return rows, cols
-    with path.open("rb") as stream:
-        return npy_header(stream.read(MAX_HEADER), str(path)).shape
-
-
-def _is_npy(path: Path) -> bool:
-    return path.suffix.lower() == ".npy"

@@ -28,8 +28,9 @@ from wafer_tf.readers.source import (
 from wafer_tf.waferset import WaferSet
 
 
-def is_npz_set(path: Path) -> bool:
+def is_npz_set(path: str | os.PathLike[str]) -> bool:
     """Whether a zip archive holds the columns of a wafer set, or only some of them: then its reader says which."""
+    path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = {info.filename.removesuffix(".npy") for info in archive.infolist()}

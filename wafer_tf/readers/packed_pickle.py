@@ -24,8 +24,9 @@ _CHUNK = 1 << 20
 _HIDDEN = ("__MACOSX/", ".")
 
 
-def is_packed_table(path: Path, start: bytes) -> bool:
+def is_packed_table(path: str | os.PathLike[str], start: bytes) -> bool:
     """Whether a file that begins with `start` is a pickle packed by gzip, bzip2 or xz."""
+    path = Path(path)
     if not start.startswith(tuple(PACKED)):
         return False
     try:
@@ -35,8 +36,9 @@ def is_packed_table(path: Path, start: bytes) -> bool:
         return False
 
 
-def zipped_table(path: Path) -> str | None:
+def zipped_table(path: str | os.PathLike[str]) -> str | None:
     """Return the name of a zip archive's only file, where there is one and it is a pickle; else None."""
+    path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
             shown = [name for name in archive.namelist() if not name.startswith(_HIDDEN) and not name.endswith("/")]

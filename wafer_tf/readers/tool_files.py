@@ -1,5 +1,6 @@
 """Files of a fab's tools as a set: every format of `wafer_tf.formats`, and those that need more than numpy."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,12 +23,13 @@ MAX_INDEX = 2**31
 _SHOWN = 5
 
 
-def open_tool_file(path: Path, options: Options) -> Source:
+def open_tool_file(path: str | os.PathLike[str], options: Options) -> Source:
     """Read a file of a tool as a set of wafers without labels.
 
     Raises:
         InputError: not a file of wafer maps, damaged, or with a wafer that cannot be read.
     """
+    path = Path(path)
     kind, maps = wafers_of_file(path, options)
     cells = sum(wafer.grid.size for wafer in maps)
 
@@ -39,12 +41,13 @@ def open_tool_file(path: Path, options: Options) -> Source:
     return Source(path, kind, len(maps), cells, batches, notes=notes_of(maps))
 
 
-def wafers_of_file(path: Path, options: Options) -> tuple[str, list[WaferMap]]:
+def wafers_of_file(path: str | os.PathLike[str], options: Options) -> tuple[str, list[WaferMap]]:
     """Return a file's format, in words, and its wafers.
 
     Raises:
         InputError: as of `open_tool_file`.
     """
+    path = Path(path)
     with path.open("rb") as stream:
         file = _read(stream, path, options)
         maps = []

@@ -241,10 +241,10 @@ def test_what_is_no_wafer_file_is_refused(content: bytes, tmp_path: Path) -> Non
 def test_folders_that_are_no_wafer_set_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read(tmp_path / "absent")
-    with pytest.raises(InputError, match="not a wafer file: a folder without grids"):
+    with pytest.raises(InputError, match="not a wafer file: a folder without maps"):
         read(tmp_path)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="not a wafer file: a folder without grids"):
+    with pytest.raises(InputError, match="not a wafer file: a folder without maps"):
         read(tmp_path)
     (tmp_path / "Blob").mkdir()
     with pytest.raises(InputError, match="unknown class 'Blob'; expected one of Center"):
