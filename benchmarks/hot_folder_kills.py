@@ -1,8 +1,9 @@
 """Kill the station at random moments of its work in a folder, and look each time that no wafer was lost or doubled.
 
-    python -m benchmarks.hot_folder_kills BUNDLE --out benchmarks/hot_folder_kills.json
+    python -m benchmarks.hot_folder_kills BUNDLE --formats 200 --out benchmarks/hot_folder_kills.json
 
-A round is a folder of 1,000 different synthetic maps, 20 files that cannot be judged and 20 copies under other names.
+A round is a folder of 1,000 different synthetic maps, 20 files that cannot be judged and 20 copies under other names,
+and with --formats so many files of tools' formats, of which six in sixteen hold four wafers.
 The station starts, is killed with SIGKILL at a random moment, and starts again, until nothing is left in the folder;
 then the next round begins, until there have been 200 kills. After every kill and at the end of every round `audit`
 compares the folder and the records with what was put there. The result is in hot_folder_kills.json.
@@ -18,66 +19,75 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.hot_folder_files import grids_as_npy, of_every_format
 from edge.station.hot_folder.inbox import DONE, QUARANTINE
-from edge.station.records import from_line
+from edge.station.hot_folder.sealed import unsealed
+from edge.station.records import KEYS
 from wafer_tf.command import CommandParser
 
 ROOT = Path(__file__).parents[1]
 POLL_S, SETTLE_S = 0.05, 0.1
 
 
-def audit(inbox: Path, out: Path, sent: Mapping[str, bytes]) -> dict[str, int]:
+def audit(inbox: Path, out: Path, sent: Mapping[str, bytes], maps: Mapping[str, int] | None = None) -> dict[str, int]:
     """Compare what was put into a folder with what a station, killed or not, made of it.
 
     Args:
         inbox, out: the station's folders; it must not be running.
         sent: every file's name and contents; copies of the same contents count as files of their own.
+        maps: how many maps a file holds, where it is not one.
 
     Returns:
-        on_record: files with a record, or a line among the duplicates.
-        waiting: files in IN without.
+        on_record: files with a record for each of their maps, or a line among the duplicates.
+        waiting: files in IN without, of which some maps may be on record.
+        partly: those of them of which some are.
         unmoved: files in IN with one: killed between the two.
         lost: files that are neither on record and in their place nor in IN as they were sent.
         duplicated: lines that say again what another has said.
         invalid: whole lines that are not what they should be.
         torn: last lines without an end, which the next start sets aside.
     """
-    found = Counter(dict.fromkeys(("on_record", "waiting", "unmoved", "lost", "duplicated", "invalid", "torn"), 0))
+    keys = ("on_record", "waiting", "partly", "unmoved", "lost", "duplicated", "invalid", "torn")
+    found = Counter(dict.fromkeys(keys, 0))
     sha256 = {name: hashlib.sha256(contents).hexdigest() for name, contents in sent.items()}
-    recorded: dict[str, str] = {}  # SHA-256: place of the file
-    on_record: Counter[str] = Counter()
+    place: dict[str, str] = {}  # SHA-256: where the file goes
+    recorded: Counter[tuple[str, int]] = Counter()  # by contents and map
+    said: dict[str, Counter[int]] = {}  # by name; map 0 is a line among the duplicates
     for line in _whole_lines(out / "records.jsonl", found):
         try:
-            record = from_line(line)
-            if sha256[record["id"]] != record["input_sha256"]:
+            record, _ = unsealed(line.encode())
+            if tuple(record) != KEYS or sha256[record["file"]] != record["file_sha256"]:
                 raise ValueError("not of that file")
+            if not 1 <= record["map"] <= record["maps"] == (maps or {}).get(record["file"], 1):
+                raise ValueError("not of that map")
         except (ValueError, KeyError):
             found["invalid"] += 1
             continue
-        on_record[record["id"]] += 1
-        found["duplicated"] += record["input_sha256"] in recorded
-        recorded[record["input_sha256"]] = DONE if record["status"] == "ok" else QUARANTINE
+        said.setdefault(record["file"], Counter())[record["map"]] += 1
+        recorded[record["file_sha256"], record["map"]] += 1
+        if record["status"] == "ok" or record["file_sha256"] not in place:
+            place[record["file_sha256"]] = DONE if record["status"] == "ok" else QUARANTINE
     for line in _whole_lines(out / "duplicates.jsonl", found):
         try:
-            entry = json.loads(line)
+            entry, _ = unsealed(line.encode())
             if sha256[entry["id"]] != entry["input_sha256"] or sha256[entry["first_id"]] != entry["input_sha256"]:
                 raise ValueError("not of that file")
         except (ValueError, KeyError, TypeError):
             found["invalid"] += 1
             continue
-        on_record[entry["id"]] += 1
-    found["duplicated"] += sum(n - 1 for n in on_record.values())
-    found["on_record"] = len(on_record)
+        said.setdefault(entry["id"], Counter())[0] += 1
+    found["duplicated"] += sum(n - 1 for n in recorded.values())
+    found["duplicated"] += sum(lines.total() - len(lines) + (0 in lines and len(lines) > 1) for lines in said.values())
     for name, contents in sent.items():
+        on_record = 0 in said.get(name, ()) or len(said.get(name, ())) == (maps or {}).get(name, 1)
+        found["on_record"] += on_record
         if _holds(inbox / name, contents):
-            found["unmoved" if name in on_record else "waiting"] += 1
-        elif name not in on_record or not _holds(inbox / recorded[sha256[name]] / name, contents):
+            found["unmoved" if on_record else "waiting"] += 1
+            found["partly"] += name in said and not on_record
+        elif not on_record or not _holds(inbox / place[sha256[name]] / name, contents):
             found["lost"] += 1
     return dict(found)
 
@@ -92,20 +102,6 @@ def _whole_lines(path: Path, found: Counter[str]) -> list[str]:
 
 def _holds(path: Path, contents: bytes) -> bool:
     return path.exists() and path.read_bytes() == contents
-
-
-def _files(maps: int, seed: int) -> dict[str, bytes]:
-    from wafer_tf.synthesis import synthesize
-
-    wafers = synthesize(-(-maps // 9), seed=seed).wafers
-    files = {}
-    for number in range(maps):
-        out = BytesIO()
-        np.save(out, wafers.map(number))
-        files[f"w{number:04}.npy"] = out.getvalue()
-    names = random.Random(seed).sample(list(files), 40)
-    files |= {f"bad-{name}": files[name][:-7] for name in names[:20]}
-    return files | {f"copy-{name}": files[name] for name in names[20:]}
 
 
 def _start(inbox: Path, out: Path, bundle: Path, *flags: str) -> "subprocess.Popen[str]":
@@ -139,6 +135,7 @@ def main() -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--maps", type=int, default=1000)
+    parser.add_argument("--formats", metavar="N", type=int, default=0, help="files of tools' formats among them")
     parser.add_argument(
         "--within", metavar="S", type=float, default=1.0, help="a kill comes 0 to S seconds after the start"
     )
@@ -151,7 +148,9 @@ def main() -> int:
     kills = during = 0
     began = time.perf_counter()
     while kills < args.kills:
-        files = _files(args.maps, seed=len(ends))
+        files, maps = of_every_format(args.formats, seed=len(ends) + 1_000_000)
+        files |= grids_as_npy(args.maps, seed=len(ends))
+        wafers = len(set(files.values())) + sum(held - 1 for held in maps.values())
         with tempfile.TemporaryDirectory() as folder:
             inbox, out = Path(folder) / "in", Path(folder) / "out"
             inbox.mkdir()
@@ -161,10 +160,14 @@ def main() -> int:
             while kills < args.kills:
                 _kill_at_random(inbox, out, bundle, within_s=args.within, rng=rng)
                 kills += 1
-                found = audit(inbox, out, files)
+                found = audit(inbox, out, files, maps)
                 worst |= Counter({k: found[k] for k in ("lost", "duplicated", "invalid")})
                 worst += Counter(
-                    {"kills_with_unmoved_files": found["unmoved"] > 0, "kills_with_a_torn_line": found["torn"]}
+                    {
+                        "kills_with_unmoved_files": found["unmoved"] > 0,
+                        "kills_with_a_torn_line": found["torn"],
+                        "kills_within_a_file": found["partly"] > 0,
+                    }
                 )
                 during += found["on_record"] > before and found["waiting"] > 0
                 before = found["on_record"]
@@ -174,17 +177,22 @@ def main() -> int:
             said = last.communicate()[1]
             if last.returncode != 0:
                 raise RuntimeError(said)
-            ends.append(audit(inbox, out, files) | {"records": len((out / "records.jsonl").read_text().splitlines())})
+            ends.append(
+                audit(inbox, out, files, maps) | {"records": len((out / "records.jsonl").read_text().splitlines())}
+            )
             print(f"round {len(ends)}: {kills} kills so far; {ends[-1]}", file=sys.stderr)
     result: dict[str, Any] = {
         "bundle_sha256": hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest(),
         "kills": kills,
         "rounds": len(ends),
         "files_per_round": len(files),
+        "of_tools_formats": len(maps),
         "different_contents_per_round": len(set(files.values())),
+        "wafers_per_round": wafers,
         "kills_while_it_was_judging": during,
         "kills_with_files_on_record_but_not_moved": worst["kills_with_unmoved_files"],
         "kills_with_a_torn_last_line": worst["kills_with_a_torn_line"],
+        "kills_with_a_file_of_which_some_maps_were_on_record": worst["kills_within_a_file"],
         "at_worst_after_a_kill": {k: worst[k] for k in ("lost", "duplicated", "invalid")},
         "at_the_end_of_each_round": ends,
         "seconds": round(time.perf_counter() - began),
@@ -195,7 +203,7 @@ def main() -> int:
     print(text)
     if args.out:
         args.out.write_text(text + "\n")
-    whole = all(end["records"] == len(set(files.values())) and end["on_record"] == len(files) for end in ends)
+    whole = all(end["records"] == wafers and end["on_record"] == len(files) for end in ends)
     return 0 if whole and not any(result["at_worst_after_a_kill"].values()) else 1
 
 

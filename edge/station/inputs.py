@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.station.records import MAX_WORD
 from wafer_tf.dies import grid_sha256
 from wafer_tf.errors import InputError
 from wafer_tf.formats.opened import MAX_WHOLE
@@ -85,7 +86,7 @@ def find_maps(
 
 def wafer_name(lot: str, wafer: str, otherwise: str) -> str:
     """Return the id of a map of many: LOT/WAFER, or `otherwise` where the lot or the wafer is not known."""
-    return f"{lot}/{wafer}" if lot and wafer else otherwise
+    return f"{lot[:MAX_WORD]}/{wafer[:MAX_WORD]}" if lot and wafer else otherwise
 
 
 def _open(stream: BinaryIO, name: str, options: Options) -> tuple[str | None, Iterator[WaferMap | InputError]]:

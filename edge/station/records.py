@@ -69,7 +69,7 @@ def said(
         notes = [*wafer.warnings, *wafer.assumed]
     return {
         **found,
-        "format": format,
+        "format": format and format[:MAX_WORD],
         "notes": [_short(note) for note in notes[:MAX_NOTES]],
         "file": file,
         "file_sha256": file_sha256,

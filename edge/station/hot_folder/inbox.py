@@ -1,31 +1,37 @@
-"""The folder where wafer maps arrive: which files are whole, what they hold, and where they go. Standard library alone.
+"""The folder where wafer maps arrive: which files are whole, what they hold, and where they go. Needs numpy alone.
 
 IN/              files arrive here
 IN/done/         files on record, whatever the label
 IN/quarantine/   files on record that could not be judged, each with NAME.reason.txt beside it
 
-A writer best names a file `.NAME`, or NAME.tmp, .part or .partial, and renames it when it is whole. The folders lie
-inside IN because only there a rename is sure to be atomic.
+A writer best names a file `.NAME`, or NAME.tmp, .part or .partial, and renames it when it is whole. Any other file is
+whole when it has not changed for the settle time; for PATIENCE times that where it is empty, or looks unfinished. A
+writer that pauses for longer has its file judged by halves: the first under its hash, the whole, when it has come under
+the same name, once more under its own.
+
+The folders lie inside IN because only there a rename is sure to be atomic.
 """
 
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
 
+from edge.station.hot_folder.unfinished import LOOKED_AT, looks_unfinished
 from wafer_tf.whole_files import MAX_NAME, file_sha256, write_whole
 
 DONE, QUARANTINE = "done", "quarantine"
 REASON = ".reason.txt"
 UNFINISHED = (".tmp", ".part", ".partial")
-EMPTY_TIMES = 10
-"""An empty file must be quiet so many times longer: many writers make the file first and fill it later."""
+PATIENCE = 10
+"""An empty file, and one that looks unfinished, must be quiet so many times longer: many writers make the file first
+and fill it later, or write it piece by piece."""
 MAX_BYTES = 2**32
 """A larger file is not judged. Test results of a lot, as STDF, take some hundred megabytes."""
 MAX_IN_MEMORY = 16 * 2**20
@@ -107,7 +113,7 @@ class Inbox:
                     waiting[name] = (stamp, now)
                     continue
                 waiting[name] = known
-                if now - known[1] >= self._settle_s * (1 if stamp[0] else EMPTY_TIMES):
+                if now - known[1] >= self._settle_s * (1 if stamp[0] else PATIENCE):
                     whole.append((stamp[1], name))
         self._waiting = waiting
         return [name for _, name in sorted(whole)]
@@ -121,54 +127,62 @@ class Inbox:
 
         Returns:
             What it is and what it holds: its contents; the open file where it is over MAX_IN_MEMORY, to be closed by
-            the caller and asked for by `unchanged` when it has been read; None where it is too large. None alone where
-            the file was not quiet, is gone, or the reading was given up.
+            the caller; None where it is too large. Ask for it by `unchanged` when it has been used. None alone where
+            the file was not quiet, or not for long enough, is gone, or the reading was given up.
 
         Raises:
             OSError: it cannot be read now.
         """
         if name not in self._waiting:  # moved since
             return None
-        stamp, _ = self._waiting[name]
-        found = self._read(name, stamp, stop)
-        if found is None:
-            self._leave(name)
-        return found
-
-    def unchanged(self, taken: Taken) -> bool:
-        """Whether a file is still the one that was taken; if not, it must be quiet anew."""
-        if _stamp_of(self.path / taken.name) == taken.stamp:
-            return True
-        self._leave(taken.name)
-        return False
-
-    def _read(self, name: str, stamp: Stamp, stop: Callable[[], bool]) -> tuple[Taken, bytes | BinaryIO | None] | None:
-        path = self.path / name
+        stamp, since = self._waiting[name]
+        found = None
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
+            self._leave(name)
             return None
         with ExitStack() as open_files:
             file = open_files.enter_context(os.fdopen(fd, "rb", buffering=0))
-            large = stamp[0] > MAX_IN_MEMORY
-            pieces, digest, size = list[bytes](), hashlib.sha256(), 0
-            while piece := file.read(_CHUNK):
-                digest.update(piece)
-                size += len(piece)
-                if size > stamp[0] or (large and stop()):
+            if _stamp(os.fstat(fd)) == stamp:
+                if monotonic() - since < self._settle_s * PATIENCE and _looks_unfinished(fd, stamp[0]):
                     return None
-                if not large:
-                    pieces.append(piece)
-            if size != stamp[0] or _stamp_of(path) != stamp:
+                found = self._read(file, name, stamp, stop)
+            if found is None:
+                self._leave(name)
+            elif isinstance(found[1], BufferedReader):
+                open_files.pop_all()
+        return found
+
+    def unchanged(self, taken: Taken) -> bool:
+        """Whether a file is still the one that was taken; if not, or if that cannot be told, it must be quiet anew."""
+        with suppress(OSError):
+            if _stamp_of(self.path / taken.name) == taken.stamp:
+                return True
+        self._leave(taken.name)
+        return False
+
+    def _read(
+        self, file: RawIOBase, name: str, stamp: Stamp, stop: Callable[[], bool]
+    ) -> tuple[Taken, bytes | BinaryIO | None] | None:
+        given = stamp[0] <= min(MAX_IN_MEMORY, self.max_bytes)
+        pieces, digest, size = list[bytes](), hashlib.sha256(), 0
+        while piece := file.read(_CHUNK):
+            digest.update(piece)
+            size += len(piece)
+            if size > stamp[0] or (not given and stop()):
                 return None
-            taken = Taken(name, digest.hexdigest(), stamp)
-            if not large:
-                return taken, b"".join(pieces)
-            if size > self.max_bytes:
-                return taken, None
-            file.seek(0)
-            open_files.pop_all()
-            return taken, BufferedReader(file)
+            if given:
+                pieces.append(piece)
+        if size != stamp[0] or _stamp_of(self.path / name) != stamp:
+            return None
+        taken = Taken(name, digest.hexdigest(), stamp)
+        if given:
+            return taken, b"".join(pieces)
+        if size > self.max_bytes:
+            return taken, None
+        file.seek(0)
+        return taken, BufferedReader(file)
 
     def put_away(self, taken: Taken, reason: str | None) -> bool:
         """Move a file to `done`, or with a reason to `quarantine`; never onto a file of other contents.
@@ -228,6 +242,10 @@ class Inbox:
 
 def _stamp(found: os.stat_result) -> Stamp:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _looks_unfinished(fd: int, size: int) -> bool:
+    return looks_unfinished(os.pread(fd, LOOKED_AT, 0), os.pread(fd, LOOKED_AT, max(size - LOOKED_AT, 0)))
 
 
 def _stamp_of(path: Path) -> Stamp | None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from edge.station.hot_folder.sealed import Entry, sealed, unsealed
 from wafer_tf.whole_files import whole_file
 
-MAX_LINE = 2**16
-"""Bytes of the longest line; a record takes about 500, a long reason twice that."""
+MAX_LINE = 2**17
+"""Bytes of the longest line; a record takes about 700, and 80,000 where every word and note in it is as long as it may
+be and in letters that JSON writes in twelve bytes."""
 
 NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a damaged line as one of the journal's may raise."""

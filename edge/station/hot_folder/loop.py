@@ -1,8 +1,9 @@
 """The hot folder: judge every wafer map that arrives in a folder, exactly once, whatever happens in between.
 
-What makes it exact is the order: a file is read whole, judged, its line in OUT made durable, and only then the file is
-moved within IN. A station killed in between finds the file in IN and its line by its hash, and moves it. To forget what
-is on record, move records.jsonl away: a new one is begun.
+What makes it exact is the order: a file is read whole, judged, its lines in OUT, one per map, made durable if the file
+has not changed meanwhile, and only then the file is moved within IN. A station killed in between finds the file in IN
+and its lines by its hash, writes those that are missing, and moves it. To forget what is on record, move records.jsonl
+away: a new one is begun.
 """
 
 import time
@@ -217,9 +218,8 @@ class HotFolder:
         taken, data = found
         with nullcontext() if isinstance(data, bytes | None) else data:
             judged = self._judged(taken, data, new)
-            if judged is None or (not isinstance(data, bytes | None) and not self._inbox.unchanged(taken)):
-                return None
-        self._faults.clear(file_place(name))
+        if judged is not None:
+            self._faults.clear(file_place(name))
         return judged
 
     def _judged(self, taken: Taken, data: bytes | BinaryIO | None, new: dict[str, list[Record]]) -> _Judged | None:
@@ -260,7 +260,8 @@ class HotFolder:
         ]
 
     def _commit(self, batch: list[_Judged]) -> None:
-        """Make the lines of a batch durable, then move its files."""
+        """Make the lines of a batch durable, then move its files; leave out what has changed since it was read."""
+        batch = self._still_there(batch)
         new = [line for judged in batch for line in judged.lines]
         duplicates = [(record_id(j.taken.name), j.taken.sha256, _first_id(j.records)) for j in batch if j.is_duplicate]
         known = sum(not judged.lines for judged in batch)
@@ -278,6 +279,16 @@ class HotFolder:
         self._counts.known += known - len(duplicates)
         self._unmoved |= {judged.taken.name: (judged.taken, judged.reason) for judged in batch}
         self._move([judged.taken.name for judged in batch])
+
+    def _still_there(self, batch: list[_Judged]) -> list[_Judged]:
+        """Return the files that are still as they were read, without copies of others that no record would be of."""
+        same = [judged for judged in batch if self._inbox.unchanged(judged.taken)]
+        written = {judged.taken.sha256 for judged in same if judged.lines}
+        return [
+            judged
+            for judged in same
+            if judged.taken.sha256 in written or all(map(self._ledger.is_on_record, judged.records))
+        ]
 
     def _move(self, names: list[str]) -> None:
         """Move files that are on record out of the way; what cannot be moved now does not keep the others."""

@@ -108,6 +108,8 @@ def _record_key(record: Entry) -> bytes:
         raise ValueError("no record")
     if "file_sha256" not in record:  # of a station that took one map per file
         return _digest(record["input_sha256"])
+    if record["maps"] is not None and not (type(record["maps"]) is int and record["map"] <= record["maps"]):
+        raise ValueError(f"map {record['map']} of {record['maps']!r}")
     return _map_key(record["file_sha256"], record["map"])
 
 

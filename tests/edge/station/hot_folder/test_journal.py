@@ -256,8 +256,8 @@ def test_a_folder_that_cannot_be_synced_is_used_all_the_same(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False), (MAX_LINE, False)])
-def test_a_line_of_64_kib_is_the_longest(more: int, whole: bool, tmp_path: Path) -> None:
-    assert MAX_LINE == 65_536
+def test_a_line_of_128_kib_is_the_longest(more: int, whole: bool, tmp_path: Path) -> None:
+    assert MAX_LINE == 131_072
     path = tmp_path / "lines.jsonl"
     empty = len(_entry("")[1])
     long = "x" * (MAX_LINE - empty + more)

@@ -44,7 +44,7 @@ def portions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     real = Ledger.add_records
 
-    def noting(self: Ledger, new: list[tuple[str, str]]) -> None:
+    def noting(self: Ledger, new: list[tuple[Record, str]]) -> None:
         found.append(len(new))
         real(self, new)
 
@@ -125,20 +125,29 @@ def test_a_record_bears_the_name_and_hash_of_its_file_whatever_the_judge_says(in
     assert (record["id"], record["input_sha256"]) == ("w", sha256(b"1"))
 
 
-def test_of_a_file_of_many_maps_only_the_second_is_asked_for(inbox: Path, out: Path) -> None:
+def test_of_a_file_of_too_many_maps_no_more_are_asked_for_than_show_it(
+    inbox: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MAX_MAPS", 7)
     given = []
 
     def many(data: bytes, name: str) -> Iterator[Record]:
-        for _ in range(5):
+        for _ in range(int(data)):
             given.append(name)
             yield judge(b"1", name)[0]
 
-    (inbox / "w").write_bytes(b"1")
+    (inbox / "fits").write_bytes(b"7")
     assert once(inbox, out, many) == 0
-    assert len(given) == 2
-    (record,) = lines(out / "records.jsonl")
-    assert (record["status"], record["bundle_sha256"]) == ("rejected", BUNDLE)
-    assert record["reason"] == "more than one map; a hot folder takes one map per file"
+    assert [record["maps"] for record in lines(out / "records.jsonl")] == [7] * 7
+    given.clear()
+    (inbox / "w").write_bytes(b"9")
+    assert once(inbox, out, many) == 0
+    assert len(given) == 8
+    *_, record = lines(out / "records.jsonl")
+    assert (record["id"], record["status"], record["bundle_sha256"]) == ("w", "rejected", BUNDLE)
+    assert record["reason"] == "over 7 maps; expected a file of at most that. Judge it by edge.classify"
+    assert (record["file"], record["map"], record["maps"]) == ("w", 1, 1)
+    assert names(inbox / "quarantine") == {"w", "w.reason.txt"}
 
 
 def test_files_that_wait_are_those_without_a_record(inbox: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

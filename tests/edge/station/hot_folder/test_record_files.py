@@ -19,8 +19,8 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _record(name: str) -> dict[str, Any]:
-    what = said(None, format=None, file=name, file_sha256=_sha256(name), maps=1)
+def _record(name: str, number: int = 1, maps: int = 1) -> dict[str, Any]:
+    what = said(None, format=None, file=name, file_sha256=_sha256(name), map=number, maps=maps)
     return rejected(name, "?", input_sha256=_sha256(name), bundle_sha256="b", said=what)
 
 
@@ -55,6 +55,47 @@ def test_records_are_known_by_their_hash_now_and_after_a_restart(ledger: Ledger,
         found.close()
     with pytest.raises(ValueError, match="is no SHA-256"):
         ledger.records_of("ab" * 16)
+
+
+def test_a_file_of_many_maps_is_known_when_all_its_records_are(ledger: Ledger, tmp_path: Path) -> None:
+    four = [_record("a", number, maps=4) for number in range(1, 5)]
+    ledger.add_records([_line(record) for record in four[:3]])
+    assert ledger.records_of(_sha256("a")) is None
+    assert [ledger.is_on_record(record) for record in four] == [True, True, True, False]
+    ledger.add_records([_line(four[3])])
+    again = Ledger(tmp_path)
+    assert again.open() == []
+    for found in (ledger, again):
+        assert found.records_of(_sha256("a")) == four
+        assert len(found) == 4
+    again.close()
+
+
+def test_a_record_of_the_release_before_is_known_by_the_hash_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text(to_line(_old("a")))
+    ledger = Ledger(tmp_path)
+    assert ledger.open() == []
+    assert ledger.records_of(_sha256("a")) == [_old("a")]
+    assert ledger.is_on_record(_record("a"))
+    assert not ledger.is_on_record(_record("a", 2, maps=2))
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"file_sha256": value} for value in ("ab", None)),
+        *({"map": value} for value in (..., None, 0, "1", True, 2)),
+        *({"maps": value} for value in (..., "1", 0, 1.5)),
+    ],
+)
+def test_a_sealed_line_without_its_place_in_a_file_is_no_record(change: dict[str, Any], tmp_path: Path) -> None:
+    record = {key: value for key, value in (_record("a") | change).items() if value is not ...}
+    (tmp_path / "records.jsonl").write_bytes(sealed(to_line(record), 1) + sealed(to_line(_record("b")), 2))
+    ledger = Ledger(tmp_path)
+    assert len(ledger.open()) == len(ledger) == 1
+    assert lines(tmp_path / "records.jsonl") == [_record("b")]
+    ledger.close()
 
 
 def test_duplicates_are_known_by_name_and_contents(ledger: Ledger, tmp_path: Path) -> None:

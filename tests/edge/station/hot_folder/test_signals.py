@@ -102,7 +102,7 @@ def test_what_a_user_leaves_out_is_this(
     assert watch(str(inbox), str(tmp_path / "out"), judge, bundle_sha256=BUNDLE, **options) == 7
     assert asked["inbox"] == (
         inbox,
-        {"settle_s": 0.0, "max_bytes": 9} if given else {"settle_s": 2.0, "max_bytes": 2**24},
+        {"settle_s": 0.0, "max_bytes": 9} if given else {"settle_s": 2.0, "max_bytes": 2**32},
     )
     metrics = {"metrics_file": tmp_path / "m", "report_s": 5.0, "first_retry_s": 0.1}
     plain = {"metrics_file": None, "report_s": 60.0, "first_retry_s": 1.0}

@@ -14,7 +14,7 @@ from edge.station.hot_folder.claim import LOCK
 from edge.station.hot_folder.faults import Faults, file_place
 from edge.station.hot_folder.journal import Journal
 from edge.station.hot_folder.status import say
-from tests.hot_folder import ROOT, Running, judge, lines, names, once, sha256, start, wait_for
+from tests.hot_folder import ROOT, Running, lines, names, once, recorded, sha256, start, wait_for
 
 Said = Callable[[], str]
 
@@ -373,7 +373,7 @@ def test_a_line_that_is_only_part_of_a_record_is_set_aside_and_its_wafer_judged(
     (out / "records.jsonl").write_text(json.dumps(part) + "\n")
     _send(inbox, "w1")
     assert once(inbox, out) == 0
-    assert lines(out / "records.jsonl") == judge(b"w1", "w1")
+    assert lines(out / "records.jsonl") == recorded(b"w1", "w1")
     assert lines(out / "records.jsonl.damaged") == [part]
     assert "set aside in records.jsonl.damaged" in said()
 
@@ -420,7 +420,7 @@ def test_torn_records_are_mended_at_the_start_and_their_wafers_judged(inbox: Pat
     assert once(inbox, out) == 0
     assert "bytes that are no whole line were set aside in records.jsonl.damaged" in said()
     assert _ids(out) == ["w1", "w2"]
-    assert judge(b"w2", "w2")[0] in lines(path)
+    assert recorded(b"w2", "w2")[0] in lines(path)
 
 
 def test_an_in_that_goes_while_a_file_of_it_is_read_is_what_is_said(

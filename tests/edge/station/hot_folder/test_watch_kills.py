@@ -123,7 +123,8 @@ def test_killed_at_random_moments_every_wafer_has_one_record_and_none_is_lost(in
     assert recorded[0] < len(sent), "the first kill came too late to mean anything"
     assert once(inbox, out) == 0
     found = audit(inbox, out, sent)
-    assert found == {"on_record": 60, "waiting": 0, "lost": 0, "duplicated": 0, "invalid": 0, "torn": 0, "unmoved": 0}
+    assert found.pop("on_record") == 60
+    assert not any(found.values()), found
     assert len(lines(out / "records.jsonl")) == 50
     assert len(lines(out / "duplicates.jsonl")) == 10
 
@@ -193,6 +194,7 @@ def test_an_audit_finds_what_is_wrong(inbox: Path, out: Path) -> None:
     assert audit(inbox, out, sent) == {
         "on_record": 3,
         "waiting": 0,
+        "partly": 0,
         "unmoved": 1,
         "lost": 2,
         "duplicated": 2,
