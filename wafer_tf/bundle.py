@@ -273,7 +273,8 @@ def load_bundle(
             raise refused(path, f"encoding {data['encoding']['planes']}; expected {list(PLANES)}")
         release = _whole(data.get("release", 0))
         if release < min_version:
-            raise refused(path, f"release {release}; --min-version asks for {min_version} or later")
+            why = f"release {release}; --min-version asks for {min_version} or later"
+            raise refused(path, why, remedy="Fetch a later bundle, or ask for an earlier one.")
         size = _whole(data["encoding"]["size"])
         input, output = _tensor_from_json(data["input"]), _tensor_from_json(data["output"])
         if input.shape != (1, size, size, len(PLANES)) or output.shape != (1, len(CLASSES)):

@@ -61,8 +61,9 @@ def private_key(path: str | os.PathLike[str]) -> "PrivateKey":
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    content = _read(path)  # its error is a ValueError too
     try:
-        key = load_pem_private_key(_read(path), password=None)
+        key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UsageError(f"key {path}: no private key in PEM form without a password; expected {KINDS}.") from error
     if isinstance(key, ed25519.Ed25519PrivateKey):

@@ -14,6 +14,7 @@ from edge.quantization.metadata import read_metadata
 from edge.quantization.quantize import _pack, _unpack
 from edge.quantization.recipes import RECIPES
 from edge.station.classifier import Classifier
+from tests.signing import keys
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, check_map
@@ -162,13 +163,16 @@ def test_the_gate_catches_a_shuffled_class_order_and_no_gate_marks_its_bundle(
 ) -> None:
     monkeypatch.setattr("edge.quantization.quantize.refit_logits", _class_order_shuffled)
     out = tmp_path / "bundle"
-    assert main([str(run), "--out", str(out), "--no-gate"]) == 0
+    private, public = keys(tmp_path, "ours", "ed25519")
+    signed = ["--sign", str(private), "--bundle-version", "20261126"]
+    assert main([str(run), "--out", str(out), "--no-gate", *signed]) == 0
     told = capsys.readouterr()
+    assert f"signature: {out / 'bundle.json.sig'}" in told.out
     assert "FAIL (not applied: --no-gate)" in told.out
     assert "marked as ungated" in told.err
     with pytest.raises(ModelError, match="did not pass the accuracy gate"):
         load_bundle(out)
-    loaded = load_bundle(out, allow_ungated=True)
+    loaded = load_bundle(out, allow_ungated=True, require_signature=public, min_version=20261126)
     assert not loaded.passed
     assert loaded.gate["comparison"]["agreement"]["value"] < 0.2
     assert "did not pass" in (out / "model_card.md").read_text()

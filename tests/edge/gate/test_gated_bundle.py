@@ -328,6 +328,9 @@ def test_a_bundle_holds_the_candidate_and_the_golden_maps(
     with pytest.raises(UsageError, match="overwrite"):
         _written(out, run, passed)
     assert _written(out, run, passed, overwrite=True) == sha256
+    assert found.release == 0
+    _written(out, run, passed, overwrite=True, release=20261126)
+    assert load_bundle(out, min_version=20261126).release == 20261126
 
 
 @pytest.mark.parametrize(("gated", "whole"), [(False, True), (True, False)])
