@@ -102,7 +102,7 @@ def test_the_classifier_is_the_one_the_flags_ask_for(
 
 
 def test_how_files_are_read_is_asked_for_only_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle_module, "load_bundle", lambda path, allow_ungated: SimpleNamespace(passed=True))
+    monkeypatch.setattr(bundle_module, "load_bundle", lambda path, **_: SimpleNamespace(passed=True))
     monkeypatch.setattr(classifier_module, "Classifier", lambda bundle, **given: given["options"])
     found: Any = load(_parse("--pass-bins", "1,7", "--y-axis", "up", files=True))
     assert found == Options(pass_bins=frozenset({"1", "7"}), y_axis="up")
