@@ -19,6 +19,7 @@ from wafer_tf.whole_files import whole_file
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edge", "wafer_tf")
 ENTRY = "edge/station/__main__.py"
+FORMATS = "wafer_tf/formats"
 MAIN = b"import sys\n\nfrom edge.station.__main__ import main\n\nsys.exit(main())\n"
 SHEBANG = b"#!/usr/bin/env python3\n"
 EXAMPLE = """example:
@@ -72,6 +73,8 @@ def modules() -> list[str]:
     others = [path.stem for path in ROOT.iterdir() if path.name not in PACKAGES]  # numpy's, where both are installed
     finder = ModuleFinder(path=[str(ROOT)], excludes=others)  # what is elsewhere, it does not look into
     finder.run_script(str(ROOT / ENTRY))
+    for path in sorted((ROOT / FORMATS).glob("[!_]*.py")):  # a file's format is known when it is read
+        finder.import_hook(f"{FORMATS.replace('/', '.')}.{path.stem}")
     files = [getattr(module, "__file__", None) for module in finder.modules.values()]
     return sorted({Path(file).relative_to(ROOT).as_posix() for file in files if file})
 

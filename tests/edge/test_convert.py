@@ -56,6 +56,7 @@ def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     else:
         pytest.fail("the model is not sure of the maps the gate judges: it has learned nothing, or MARGIN is too wide")
     model.save(path / "model.keras")
+    (path / "DONE").write_text("")  # which holds the hash of the model that this one replaces
     folder.write_json("decision.json", Decision().to_json())
     return path
 
