@@ -29,7 +29,8 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-SENT = {"a": b"1", "b": b"bad", "c": b"1", "d": b"bad", "e": b"5"}
+SENT = {"a": b"1", "b": b"bad", "c": b"1", "d": b"bad", "e": b"5", "f": b"one\ntwo\nthree\nfour\n", "g": b"7"}
+MAPS = {"f": 4}
 STEPS = ("open", "write", "pwrite", "fsync", "ftruncate", "mkdir", "rename", "replace", "close")
 
 
@@ -58,7 +59,7 @@ def _die_at(step: int) -> None:
 
 def kill_at_every_step(folder: Path) -> None:
     """Kill a station at its first step, another at its second, and so on, in new folders each; then finish its work."""
-    torn = unmoved = 0
+    torn = unmoved = partly = 0
     for step in range(1, 1000):
         inbox, out = folder / "in", folder / "out"
         inbox.mkdir(parents=True)
@@ -68,19 +69,21 @@ def kill_at_every_step(folder: Path) -> None:
             _die_at(step)
             os._exit(once(inbox, out))
         _, status = os.waitpid(child, 0)
-        found = audit(inbox, out, SENT)
+        found = audit(inbox, out, SENT, MAPS)
         assert not found["lost"] and not found["duplicated"] and not found["invalid"], (step, found)
         torn += found["torn"]
         unmoved += found["unmoved"] > 0
+        partly += found["partly"]
         assert once(inbox, out) == 0
-        found = audit(inbox, out, SENT)
+        found = audit(inbox, out, SENT, MAPS)
         assert found.pop("on_record") == len(SENT) and not any(found.values()), (step, found)
-        assert len(lines(out / "records.jsonl")) == 3
+        assert len(lines(out / "records.jsonl")) == 3 + 4 + 1
         assert len(lines(out / "duplicates.jsonl")) == 2
         assert {"b.reason.txt", "d.reason.txt"} <= names(inbox / "quarantine")
         shutil.rmtree(folder)
         if os.waitstatus_to_exitcode(status) == 0:
             assert torn == 2, "one for each journal"
+            assert partly, "no kill came between two lines of a file"
             print(f"{step - 1} steps, {unmoved} between a record and a move")
             return
         assert os.WIFSIGNALED(status)
