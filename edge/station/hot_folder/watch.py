@@ -35,7 +35,7 @@ exit codes: 0 after SIGTERM or --once, 2 usage, 3 bundle refused, 4 bad input, 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `run`, and what a user should know, to a command's parser."""
     parser.epilog = called(EPILOG)
-    parser.add_argument("inbox", metavar="IN", type=Path, help="folder the maps arrive in, one map per file")
+    parser.add_argument("inbox", metavar="IN", type=Path, help="folder the files of maps arrive in")
     parser.add_argument("--out", type=Path, required=True, help="folder of records.jsonl and duplicates.jsonl")
     parser.add_argument("--poll", metavar="S", type=float, default=1.0, help="seconds between looks (default: 1)")
     parser.add_argument(
@@ -43,8 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=float,
         default=2.0,
-        help="seconds a file must not have changed before it is read (default: 2); give more than the attribute cache "
-        "of a network share, and than any pause of a writer that does not rename its files when they are whole",
+        help="seconds a file must not have changed before it is read (default: 2), ten times that where it is empty or "
+        "looks unfinished; give more than the attribute cache of a network share, and than any pause of a writer that "
+        "does not rename its files when they are whole",
     )
     parser.add_argument("--metrics-file", metavar="FILE", type=Path, help="keep counters there as Prometheus text")
     parser.add_argument("--once", action="store_true", help="judge what is there, then end; exit 4 if something failed")
@@ -86,11 +87,12 @@ def watch(
     Args:
         inbox: an existing folder.
         out: made if it is not there.
-        judge: gives the records of a file's bytes and name; a file must hold one map. An exception says that the
-            station is at fault, not the map: the file stays and is tried again.
+        judge: gives the records of a file's maps, by its bytes, or the open file where it is over
+            inbox.MAX_IN_MEMORY, and its name. An exception says that the station is at fault, not the file: that stays
+            and is tried again.
         bundle_sha256: of the bundle that judges.
         poll_s: seconds between looks.
-        settle_s: seconds a file must not have changed, over at least two looks.
+        settle_s: seconds a file must not have changed, over at least two looks; see inbox.PATIENCE for longer ones.
         metrics_file: Prometheus text is kept there.
         once: end as soon as nothing waits that can be judged.
         max_bytes: a larger file is rejected without being judged.
