@@ -2,6 +2,7 @@
 
 classify   judge files, or standard input (-), and print one JSON record per map
 watch      judge every file that arrives in a folder
+inspect    say what is in files, and why one cannot be read
 verify     look for changed or missing lines among the records of a hot folder
 selftest   check a bundle and let it judge its golden maps
 bench      how fast this machine is with it
@@ -19,6 +20,7 @@ from edge.station.flags import add_arguments, load
 from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.formats import flags as reading
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
@@ -30,6 +32,7 @@ EXAMPLE = """examples:
   station classify lot7/*.npy > records.jsonl
   camera | station classify - --bundle nano
   station watch incoming --out records --bundle bundle
+  station inspect lot2.stdf.gz --picture map.png
   station verify records
   station selftest --bundle bundle --require-signature public.pem --min-version 20261126
   station bench --bundle bundle
@@ -62,6 +65,14 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
 
         add_watch_arguments(job)
     add_arguments(job, files=True)
+    what = "Say what is in files: format, lot, wafers, grid, dies, bins, retests, and what was assumed."
+    job = jobs.add_parser("inspect", description=what, epilog=EXAMPLE, help="look into files")
+    job.add_argument("files", nargs="+", metavar="FILE", help="in any format that classify reads")
+    job.add_argument("--all", action="store_true", help="every wafer of a file in full, not the first alone")
+    job.add_argument("--json", action="store_true", help="a line of JSON per file instead")
+    job.add_argument("--picture", type=Path, metavar="PNG", help="draw the maps; needs matplotlib")
+    job.add_argument("--overwrite", action="store_true", help="replace PNG")
+    reading.add_arguments(job)
     what = "Look for changed or missing lines among the records in OUT; exit code 4 where one is found."
     job = jobs.add_parser("verify", description=what, epilog=EXAMPLE, help="check records")
     job.add_argument("out", type=Path, metavar="OUT", help="the folder of `station watch --out`")
@@ -86,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # and the next file opened would get LiteRT's
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
-    jobs = {"classify": classify, "watch": watch, "verify": verify, "selftest": selftest, "bench": bench}
+    jobs = {"classify": classify, "watch": watch, "inspect": look_into, "verify": verify}
+    jobs |= {"selftest": selftest, "bench": bench}
     return run_command(lambda: jobs[args.job](args))
 
 
@@ -118,6 +130,31 @@ def watch(args: argparse.Namespace) -> int:
 
     classifier = load(args)
     return run(args, classifier.judge_each, bundle_sha256=classifier.bundle.sha256)
+
+
+def look_into(args: argparse.Namespace) -> int:
+    """Print what is in files; a file that cannot be read is explained, and makes the exit code 4."""
+    from edge.station.inspect import draw, inspect, report, to_line
+    from wafer_tf.formats.options import Options
+
+    options: Options = reading.options(args)
+    if args.picture and args.picture.exists() and not args.overwrite:
+        raise UsageError(f"--picture {args.picture}: is there already; add --overwrite or choose another file.")
+    found = []
+    for number, name in enumerate(args.files):
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        try:
+            with _open(name) as file:
+                found.append(inspect(file, shown, options))
+        except OSError as error:
+            raise InputError(f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.") from error
+        _write(
+            to_line(found[-1]) + "\n" if args.json else "\n" * (number > 0) + report(found[-1], every=args.all) + "\n"
+        )
+    if args.picture:
+        draw(found, args.picture)
+        print(f"drew {args.picture}", file=sys.stderr)
+    return 0 if all(file.whole for file in found) else InputError.exit_code
 
 
 def verify(args: argparse.Namespace) -> int:

@@ -1,0 +1,203 @@
+"""What is in a file of wafer maps, for people and machines. Needs numpy alone; pictures need matplotlib."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from wafer_tf.dies import Die
+from wafer_tf.errors import InputError
+from wafer_tf.formats.options import Options
+from wafer_tf.formats.read import read_maps
+from wafer_tf.formats.wafer_map import WaferMap
+
+WIDTH = 110
+MAX_BINS = 12
+MAX_PICTURES = 25
+_LABEL = 10
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A file that was looked into.
+
+    Attributes:
+        name: of the file.
+        format: with its version; "" where it was not recognised.
+        wafers: its wafers in order, in the place of one that cannot be read why it cannot.
+        refused: why the file, or the rest of it, cannot be read; "" where it can.
+    """
+
+    name: str
+    format: str
+    wafers: tuple[WaferMap | InputError, ...]
+    refused: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything in it can be read."""
+        return not self.refused and not any(isinstance(wafer, InputError) for wafer in self.wafers)
+
+
+def inspect(stream: BinaryIO, name: str, options: Options) -> Inspected:
+    """Look into a file; never raises for bad input."""
+    format, wafers = "", list[WaferMap | InputError]()
+    try:
+        file = read_maps(stream, name, options)
+        format = f"{file.format} {file.version}".rstrip()
+        wafers.extend(file.wafers)
+    except InputError as error:
+        return Inspected(name, format, tuple(wafers), str(error))
+    except MemoryError:
+        return Inspected(name, format, tuple(wafers), "not enough memory to read it")
+    return Inspected(name, format, tuple(wafers), "" if wafers else "no wafer in it")
+
+
+def report(found: Inspected, *, every: bool = False) -> str:
+    """Return what is in a file as lines for people: the first wafer, or with `every` each, and a table of many."""
+    count = len(found.wafers)
+    head = f"{found.name}: {found.format or 'not recognised'}"
+    lines = [head + (f", {count} wafer{'s' * (count != 1)}" if count else "")]
+    maps = [wafer for wafer in found.wafers if isinstance(wafer, WaferMap)]
+    if count > 1:
+        lines += ["", *_table(found.wafers)]
+    for wafer in maps if every or count == 1 else maps[:1]:
+        if count > 1:
+            lines += ["", f"  {_name(wafer) or 'the first'}:"]
+        lines += _details(wafer)
+    for number, each in enumerate(found.wafers, 1):
+        if isinstance(each, InputError):
+            lines += _entry(
+                f"wafer {number}" if count > 1 else "refused", f"refused: {each}" if count > 1 else str(each)
+            )
+    if found.refused:
+        lines += _entry("refused", found.refused)
+    return "\n".join(lines)
+
+
+def to_json(found: Inspected) -> dict[str, Any]:
+    """Return the same as plain values: a wafer's fields as of `WaferMap`, its grid as counts."""
+    return {
+        "file": found.name,
+        "format": found.format or None,
+        "refused": found.refused or None,
+        "wafers": [_wafer_json(wafer) for wafer in found.wafers],
+    }
+
+
+def draw(found: Sequence[Inspected], path: Path) -> None:
+    """Draw the maps of files, MAX_PICTURES at most, as a PNG.
+
+    Raises:
+        InputError: there is none.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    named = [
+        (file, number, wafer)
+        for file in found
+        for number, wafer in enumerate(file.wafers, 1)
+        if isinstance(wafer, WaferMap)
+    ]
+    if not named:
+        raise InputError(f"--picture {path}: no wafer was read; there is nothing to draw.")
+    from wafer_tf.figures.maps import maps_figure
+    from wafer_tf.figures.style import save
+
+    titles = [
+        _name(wafer) or Path(file.name).name + (f", {number}" if len(file.wafers) > 1 else "")
+        for file, number, wafer in named
+    ]
+    save(maps_figure([wafer.grid for _, _, wafer in named[:MAX_PICTURES]], titles), path)
+
+
+def to_line(found: Inspected) -> str:
+    """Return `to_json` as one line."""
+    return json.dumps(to_json(found), allow_nan=False)
+
+
+def _table(wafers: Sequence[WaferMap | InputError]) -> list[str]:
+    rows: list[tuple[str, ...]] = [("", "lot", "wafer", "grid", "dies", "pass", "fail", "yield", "retested")]
+    for number, wafer in enumerate(wafers, 1):
+        if isinstance(wafer, InputError):
+            rows.append((str(number), *(getattr(wafer, key, "") for key in ("lot", "wafer")), "refused", *[""] * 5))
+            continue
+        passing, failing = _counts(wafer)
+        size = f"{wafer.grid.shape[0]} x {wafer.grid.shape[1]}"
+        share = f"{100 * passing / max(passing + failing, 1):.1f} %"
+        counts = (f"{passing + failing:,}", f"{passing:,}", f"{failing:,}", share, f"{wafer.retested:,}")
+        rows.append((str(number), wafer.lot, wafer.wafer, size, *counts))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    texts = (1, 2)
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if column in texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _details(wafer: WaferMap) -> list[str]:
+    passing, failing = _counts(wafer)
+    dies = passing + failing
+    rows, cols = wafer.grid.shape
+    lines: list[str] = []
+    for label, text in (
+        ("product", wafer.product),
+        ("lot", wafer.lot),
+        ("wafer", wafer.wafer),
+        ("step", wafer.step),
+        ("tested", wafer.time),
+        ("grid", f"{rows} rows x {cols} columns, row 0 on top, notch down"),
+        ("dies", f"{dies:,}: {passing:,} pass ({100 * passing / dies:.1f} %), {failing:,} fail"),
+        ("bins", _bins(wafer)),
+        ("retested", f"{wafer.retested:,} dies" if wafer.retested else ""),
+        *wafer.facts.items(),
+        *(("assumed", text) for text in wafer.assumed),
+        *(("warning", text) for text in wafer.warnings),
+    ):
+        lines += _entry(label, text) if text else []
+    return lines
+
+
+def _entry(label: str, text: str) -> list[str]:
+    """Return a label and its text, folded; a long label has a line of its own."""
+    head = f"  {label:<{_LABEL}} " if len(label) <= _LABEL else f"  {label}: "
+    rest = " " * (_LABEL + 3)
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=rest, break_long_words=False) or [head]
+
+
+def _bins(wafer: WaferMap) -> str:
+    shown = [f"{b.name}: {b.dies:,}{' pass' if b.passing else ''}" for b in wafer.bins[:MAX_BINS]]
+    left = len(wafer.bins) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
+
+
+def _name(wafer: WaferMap) -> str:
+    return f"{wafer.lot}/{wafer.wafer}" if wafer.lot and wafer.wafer else wafer.wafer or wafer.lot
+
+
+def _counts(wafer: WaferMap) -> tuple[int, int]:
+    return int((wafer.grid == Die.PASS).sum()), int((wafer.grid == Die.FAIL).sum())
+
+
+def _wafer_json(wafer: WaferMap | InputError) -> dict[str, Any]:
+    if isinstance(wafer, InputError):
+        return {"refused": str(wafer)}
+    passing, failing = _counts(wafer)
+    texts = ("lot", "wafer", "product", "step", "time")
+    return {
+        **{name: getattr(wafer, name) or None for name in texts},
+        "rows": wafer.grid.shape[0],
+        "cols": wafer.grid.shape[1],
+        "pass": passing,
+        "fail": failing,
+        "retested": wafer.retested,
+        "bins": [b._asdict() for b in wafer.bins],
+        "facts": wafer.facts,
+        "assumed": list(wafer.assumed),
+        "warnings": list(wafer.warnings),
+    }
