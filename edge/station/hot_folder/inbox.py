@@ -83,6 +83,10 @@ class Inbox:
     def __iter__(self) -> Iterator[str]:
         return iter(self._waiting)
 
+    def stamp(self, name: str) -> Stamp:
+        """Return the stamp of a file that waits, as it was last seen; of another zeros."""
+        return self._waiting.get(name, ((0, 0, 0), 0.0))[0]
+
     def scan(self) -> list[str]:
         """Look at the folder; return the names of the files that are whole, the oldest first.
 

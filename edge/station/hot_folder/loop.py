@@ -1,9 +1,10 @@
 """The hot folder: judge every wafer map that arrives in a folder, exactly once, whatever happens in between.
 
-What makes it exact is the order: a file is read whole, judged, its lines in OUT, one per map, made durable if the file
-has not changed meanwhile, and only then the file is moved within IN. A station killed in between finds the file in IN
-and its lines by its hash, writes those that are missing, and moves it. To forget what is on record, move records.jsonl
-away: a new one is begun.
+What makes it exact is the order: a file is read whole, its maps judged, their lines in OUT, one per map, made durable
+if the file is still as it was read, and only then the file is moved within IN. A station killed in between finds the
+file in IN and its lines by its hash, writes those that are missing, and moves it. A file that ends the station is
+judged last at the next start, when all others are on record, and after the second time not read again. To forget what
+is on record, move records.jsonl away: a new one is begun.
 """
 
 import time
@@ -16,6 +17,7 @@ from typing import BinaryIO
 
 from edge.station.hot_folder.claim import Claim
 from edge.station.hot_folder.faults import file_place, is_file
+from edge.station.hot_folder.in_hand import DEATHS, InHand
 from edge.station.hot_folder.inbox import Inbox, Taken
 from edge.station.hot_folder.record_files import Ledger, record_id
 from edge.station.hot_folder.status import Status, say
@@ -26,6 +28,7 @@ BATCH, BATCH_S = 64, 1.0
 """Wafers whose records one fsync makes durable, and the seconds after which fewer will do."""
 MAX_MAPS = 10_000
 """Maps a file may hold: all its records are in memory at once."""
+IN_HAND = "in_hand.json"
 _SLICE_S = 0.1
 _WRONG_AT_START = (UsageError, FileExistsError, NotADirectoryError, PermissionError)
 
@@ -79,7 +82,7 @@ class HotFolder:
         self.stop: int | None = None
         self._inbox, self._out, self._judge = inbox, out, judge
         self._status, self._counts, self._faults = status, status.counts, status.faults
-        self._ledger, self._claim = Ledger(out), Claim(inbox.path, out)
+        self._ledger, self._claim, self._in_hand = Ledger(out), Claim(inbox.path, out), InHand(out / IN_HAND)
         self._open = self._was_open = False
         self._unmoved: dict[str, tuple[Taken, str | None]] = {}  # on record, but still in IN
         self._strange: set[str] = set()
@@ -98,6 +101,7 @@ class HotFolder:
                 while self.stop is None and (rest := until - time.monotonic()) > 0:
                     time.sleep(min(rest, _SLICE_S))
             self._tell(last=True)
+            self._in_hand.close()
         finally:
             self._ledger.close()
             self._claim.release()
@@ -137,6 +141,8 @@ class HotFolder:
             brought = self._inbox.bring_back(lambda sha256: self._ledger.records_of(sha256) is not None)
             if brought:
                 say(f"{len(brought)} files in done or quarantine have no record any more and are judged again")
+        if ended := self._in_hand.open():
+            say(f"{ended}: was being read when the last station ended; it is judged after the others")
         self._open = self._was_open = True
 
     def _lose_out(self, error: Exception) -> None:
@@ -145,6 +151,7 @@ class HotFolder:
 
     def _close_out(self) -> None:
         self._open = False
+        self._in_hand.close()
         self._ledger.close()
 
     # === IN ===
@@ -179,11 +186,14 @@ class HotFolder:
         new: dict[str, list[Record]] = {}
         lines = 0
         began = time.monotonic()
-        for name in names:
+        for name in sorted(names, key=self._deaths_of):  # what may end the station comes last; else the oldest first
             if self.stop is not None or not self._open or "IN" in self._faults:
                 break
             if name in self._unmoved or not self._faults.due(file_place(name)):
                 continue
+            if self._deaths_of(name) and batch:  # and finds every other file on record
+                self._commit(batch)
+                batch, new, lines = [], {}, 0
             judged = self._take_and_judge(name, new)
             taken_up += file_place(name) not in self._faults
             if judged is None:
@@ -216,8 +226,14 @@ class HotFolder:
         if found is None:
             return None
         taken, data = found
-        with nullcontext() if isinstance(data, bytes | None) else data:
-            judged = self._judged(taken, data, new)
+        try:
+            self._in_hand.take(name, taken.stamp)
+            with nullcontext() if isinstance(data, bytes | None) else data:
+                judged = self._judged(taken, data, new)
+            self._in_hand.drop()
+        except OSError as error:
+            self._lose_out(error)
+            return None
         if judged is not None:
             self._faults.clear(file_place(name))
         return judged
@@ -246,6 +262,8 @@ class HotFolder:
             sha256 = self._counts.bundle_sha256
             return [rejected(id, reason, input_sha256=taken.sha256, bundle_sha256=sha256, said=what)]
 
+        if self._in_hand.deaths(taken.name, taken.stamp) >= DEATHS:
+            return refused(f"it ended the station {DEATHS} times while it was read; it is not read again")
         if data is None:
             return refused(f"{taken.stamp[0]} bytes; expected a file of at most {self._inbox.max_bytes} bytes")
         records = list(islice(self._judge(data, id), MAX_MAPS + 1))
@@ -277,6 +295,8 @@ class HotFolder:
             self._faults.clear("OUT")
         self._counts.duplicates += len(duplicates)
         self._counts.known += known - len(duplicates)
+        for judged in batch:
+            self._in_hand.forget(judged.taken.name, judged.taken.stamp)
         self._unmoved |= {judged.taken.name: (judged.taken, judged.reason) for judged in batch}
         self._move([judged.taken.name for judged in batch])
 
@@ -303,6 +323,9 @@ class HotFolder:
             self._status.fail("moving", failed)
         elif not self._unmoved:
             self._faults.clear("moving")
+
+    def _deaths_of(self, name: str) -> int:
+        return self._in_hand.deaths(name, self._inbox.stamp(name))
 
     def _look_for_inbox(self) -> None:
         try:

@@ -114,6 +114,8 @@ def watch(
         raise UsageError(f"--poll {poll_s:g} --settle {settle_s:g}: expected more than 0 and at least 0 seconds.")
     if not inbox.is_dir():
         raise InputError(f"IN {inbox}: no such folder; expected the one the maps arrive in.")
+    if metrics_file is not None and metrics_file.exists() and not metrics_file.is_file():
+        raise UsageError(f"--metrics-file {metrics_file}: is no file, and would be replaced by one; name a file.")
     if out.resolve() in {(inbox / name).resolve() for name in (".", DONE, QUARANTINE)}:
         raise UsageError(f"OUT {out}: expected a folder of its own, not IN or its {DONE} or {QUARANTINE}.")
     station = HotFolder(
