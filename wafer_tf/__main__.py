@@ -30,7 +30,7 @@ GROUPS = {
     "on a station (numpy and ai-edge-litert alone)": {
         "classify": Verb(STATION, "judge files of wafer maps, a JSON record per map", ("classify",)),
         "watch": Verb(STATION, "judge every file that arrives in a folder", ("watch",)),
-        "inspect": Verb(STATION, "say what is in files of wafer maps, and why one cannot be read", ("inspect",)),
+        "inspect": Verb("edge.inspect", "say what is in files of wafer maps, and why one cannot be read"),
         "verify": Verb("edge.verify", "look for changed records; hold a bundle against its signature"),
         "selftest": Verb(STATION, "check a bundle and let it judge its golden maps", ("selftest",)),
         "bench": Verb(STATION, "how fast this machine is", ("bench",)),

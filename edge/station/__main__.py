@@ -24,6 +24,7 @@ from wafer_tf.formats import flags as reading
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
+    from edge.station.inspect import Inspected
     from edge.station.records import Record
 
 PIPE_CLOSED = 141
@@ -32,7 +33,7 @@ EXAMPLE = """examples:
   station classify lot7/*.npy > records.jsonl
   camera | station classify - --bundle nano
   station watch incoming --out records --bundle bundle
-  station inspect lot2.stdf.gz --picture map.png
+  station inspect lot2.stdf.gz
   station verify records
   station selftest --bundle bundle --require-signature public.pem --min-version 20261126
   station bench --bundle bundle
@@ -67,12 +68,7 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
     add_arguments(job, files=True)
     what = "Say what is in files: format, lot, wafers, grid, dies, bins, retests, and what was assumed."
     job = jobs.add_parser("inspect", description=what, epilog=EXAMPLE, help="look into files")
-    job.add_argument("files", nargs="+", metavar="FILE", help="in any format that classify reads")
-    job.add_argument("--all", action="store_true", help="every wafer of a file in full, not the first alone")
-    job.add_argument("--json", action="store_true", help="a line of JSON per file instead")
-    job.add_argument("--picture", type=Path, metavar="PNG", help="draw the maps; needs matplotlib")
-    job.add_argument("--overwrite", action="store_true", help="replace PNG")
-    reading.add_arguments(job)
+    add_inspect_arguments(job)
     what = "Look for changed or missing lines among the records in OUT; exit code 4 where one is found."
     job = jobs.add_parser("verify", description=what, epilog=EXAMPLE, help="check records")
     job.add_argument("out", type=Path, metavar="OUT", help="the folder of `station watch --out`")
@@ -132,14 +128,28 @@ def watch(args: argparse.Namespace) -> int:
     return run(args, classifier.judge_each, bundle_sha256=classifier.bundle.sha256)
 
 
+def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `inspected`."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="in any format that classify reads")
+    parser.add_argument("--all", action="store_true", help="every wafer of a file in full, not the first alone")
+    parser.add_argument("--json", action="store_true", help="a line of JSON per file instead")
+    reading.add_arguments(parser)
+
+
 def look_into(args: argparse.Namespace) -> int:
     """Print what is in files; a file that cannot be read is explained, and makes the exit code 4."""
-    from edge.station.inspect import draw, inspect, report, to_line
-    from wafer_tf.formats.options import Options
+    return 0 if all(file.whole for file in inspected(args)) else InputError.exit_code
 
-    options: Options = reading.options(args)
-    if args.picture and args.picture.exists() and not args.overwrite:
-        raise UsageError(f"--picture {args.picture}: is there already; add --overwrite or choose another file.")
+
+def inspected(args: argparse.Namespace) -> "list[Inspected]":
+    """Look into files, print what is in each, and return it.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    from edge.station.inspect import inspect, report, to_line
+
+    options = reading.options(args)
     found = []
     for number, name in enumerate(args.files):
         shown = os.fsencode(name).decode(errors="backslashreplace")
@@ -148,13 +158,9 @@ def look_into(args: argparse.Namespace) -> int:
                 found.append(inspect(file, shown, options))
         except OSError as error:
             raise InputError(f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.") from error
-        _write(
-            to_line(found[-1]) + "\n" if args.json else "\n" * (number > 0) + report(found[-1], every=args.all) + "\n"
-        )
-    if args.picture:
-        draw(found, args.picture)
-        print(f"drew {args.picture}", file=sys.stderr)
-    return 0 if all(file.whole for file in found) else InputError.exit_code
+        text = to_line(found[-1]) if args.json else "\n" * (number > 0) + report(found[-1], every=args.all)
+        _write(text + "\n")
+    return found
 
 
 def verify(args: argparse.Namespace) -> int:

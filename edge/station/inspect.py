@@ -1,10 +1,9 @@
-"""What is in a file of wafer maps, for people and machines. Needs numpy alone; pictures need matplotlib."""
+"""What is in a file of wafer maps, for people and machines. Needs numpy alone."""
 
 import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from wafer_tf.dies import Die
@@ -15,7 +14,6 @@ from wafer_tf.formats.wafer_map import WaferMap
 
 WIDTH = 110
 MAX_BINS = 12
-MAX_PICTURES = 25
 _LABEL = 10
 
 
@@ -65,7 +63,7 @@ def report(found: Inspected, *, every: bool = False) -> str:
         lines += ["", *_table(found.wafers)]
     for wafer in maps if every or count == 1 else maps[:1]:
         if count > 1:
-            lines += ["", f"  {_name(wafer) or 'the first'}:"]
+            lines += ["", f"  {name_of(wafer) or 'the first'}:"]
         lines += _details(wafer)
     for number, each in enumerate(found.wafers, 1):
         if isinstance(each, InputError):
@@ -85,31 +83,6 @@ def to_json(found: Inspected) -> dict[str, Any]:
         "refused": found.refused or None,
         "wafers": [_wafer_json(wafer) for wafer in found.wafers],
     }
-
-
-def draw(found: Sequence[Inspected], path: Path) -> None:
-    """Draw the maps of files, MAX_PICTURES at most, as a PNG.
-
-    Raises:
-        InputError: there is none.
-        ModuleNotFoundError: matplotlib is not installed.
-    """
-    named = [
-        (file, number, wafer)
-        for file in found
-        for number, wafer in enumerate(file.wafers, 1)
-        if isinstance(wafer, WaferMap)
-    ]
-    if not named:
-        raise InputError(f"--picture {path}: no wafer was read; there is nothing to draw.")
-    from wafer_tf.figures.maps import maps_figure
-    from wafer_tf.figures.style import save
-
-    titles = [
-        _name(wafer) or Path(file.name).name + (f", {number}" if len(file.wafers) > 1 else "")
-        for file, number, wafer in named
-    ]
-    save(maps_figure([wafer.grid for _, _, wafer in named[:MAX_PICTURES]], titles), path)
 
 
 def to_line(found: Inspected) -> str:
@@ -176,7 +149,8 @@ def _bins(wafer: WaferMap) -> str:
     return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
-def _name(wafer: WaferMap) -> str:
+def name_of(wafer: WaferMap) -> str:
+    """Return LOT/WAFER as far as they are known."""
     return f"{wafer.lot}/{wafer.wafer}" if wafer.lot and wafer.wafer else wafer.wafer or wafer.lot
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.inspect import main as inspect
 from edge.station.__main__ import main
 from tests import SHARED
 from tests.wafer_tf.formats.grid_files import SMALL
@@ -66,11 +67,11 @@ def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path, capsys: Told) -
 
 def test_the_maps_are_drawn_and_nothing_is_replaced_unasked(lot: Path, tmp_path: Path, capsys: Told) -> None:
     picture = tmp_path / "maps.png"
-    assert main(["inspect", str(lot), "--picture", str(picture)]) == 0
+    assert inspect([str(lot), "--picture", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert main(["inspect", str(lot), "--picture", str(picture)]) == 2
+    assert inspect([str(lot), "--picture", str(picture)]) == 2
     assert "is there already; add --overwrite" in capsys.readouterr().err
-    assert main(["inspect", str(lot), "--picture", str(picture), "--overwrite"]) == 0
+    assert inspect([str(lot), "--picture", str(picture), "--overwrite"]) == 0
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real files in ../shared")

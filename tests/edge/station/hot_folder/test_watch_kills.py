@@ -104,6 +104,8 @@ def _begun(station: "subprocess.Popen[str]") -> None:
     """Wait until a station has locked its folders."""
     assert station.stderr is not None
     line = station.stderr.readline()
+    if "was being read when the last station ended" in line:
+        line = station.stderr.readline()
     assert "watching" in line, line
 
 
