@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
+from wafer_tf.formats.wafer_map import WaferMap
 
 ESCAPE_PROB = 0.2
 """A call of none is doubted from this probability of any defect up. What that catches: docs/explanation/scores.md."""
@@ -19,11 +20,13 @@ class Wafer:
         name: what the user knows it by.
         grid: (rows, cols) uint8, die states 0..2, checked.
         label: index into CLASSES, UNLABELLED where nobody has said.
+        said: what its file says of it; None where it comes from none.
     """
 
     name: str
     grid: NDArray[np.uint8]
     label: int = UNLABELLED
+    said: WaferMap | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import panel, parts, samples
+from app import panel, parts, reading, samples
 from app.answers import Answer, Wafer
 from app.table import DOUBTS, Row, columns, narrowed, row_of, to_csv
 from app.uploads import MAX_BYTES, MAX_FILES, MAX_MAPS, Rejected, read_uploads
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 Judged = tuple[Wafer | Rejected, Answer | None]
 
 HELP = (
-    f"One map per npy, csv or txt file, or a set of maps as npz or Parquet. Up to {MAX_BYTES // 2**20} MB a file, "
-    f"{MAX_FILES} files, {MAX_MAPS:,} maps. A map is a grid of 0 (no die), 1 (passes) and 2 (fails)."
+    "What a tester, prober or inspection tool writes (STDF, KLARF, SEMI E142 or G85, SINF, ...), a table of dies, a "
+    "grid of 0 (no die), 1 (passes) and 2 (fails), a picture of a map, or a set of maps as npz or Parquet. Up to "
+    f"{MAX_BYTES // 2**20} MB a file, {MAX_FILES} files, {MAX_MAPS:,} wafers."
 )
 KEPT = "Nothing uploaded is kept: it stays in the memory of the server until you remove it or close the page."
 
@@ -27,6 +28,7 @@ KEPT = "Nothing uploaded is kept: it stays in the memory of the server until you
 def show(engine: "Engine", reference: "Reference") -> None:
     """Take files, judge their maps, and show one map, or a table of many."""
     st.file_uploader("Your wafer maps", accept_multiple_files=True, key=_uploader(), on_change=_take, help=HELP)
+    reading.show(_take)
     items: list[Wafer | Rejected] = st.session_state.get("maps", [])
     if not items:
         st.html(parts.caption(f"{HELP} {KEPT}"))
@@ -114,7 +116,8 @@ def _uploader() -> str:
 
 
 def _take() -> None:
-    _put(read_uploads((file.name, file.getvalue()) for file in st.session_state[_uploader()]))
+    files = st.session_state.get(_uploader()) or []  # a file that was removed meanwhile is None
+    _put(read_uploads(((file.name, file.getvalue()) for file in files if file), reading.options()))
 
 
 def _take_samples() -> None:
@@ -133,6 +136,7 @@ def _put(items: list[Wafer | Rejected]) -> None:
 
 _LOOKS = {
     "wafer": st.column_config.TextColumn("Wafer", pinned=True),
+    "product": st.column_config.TextColumn("Product"),
     "call": st.column_config.TextColumn("Call"),
     "prob": st.column_config.NumberColumn("Probability", format="percent"),
     "runner_up": st.column_config.TextColumn("Runner-up"),

@@ -9,6 +9,7 @@ from app.answers import Answer, Wafer
 from app.engine import Engine
 from app.similar import Reference
 from app.wafer import draw, known_as, paint
+from edge.station.inspect import details
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, METHODS
 from wafer_tf.explaining.narrative import call_facts, sentence
@@ -54,6 +55,9 @@ def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad:
         + parts.agreement(answer)
         + parts.story(sentence(facts))
     )
+    if wafer.said:
+        with st.expander("What the file says"):
+            st.code("\n".join(line.removeprefix("  ") for line in details(wafer.said)), language=None)
     _similar(reference, answer)
 
 

@@ -28,6 +28,7 @@ class Row:
         label: what the file says it is.
         rows, cols, dies, failing: of the map.
         learned: whether the map or a turned copy was in the training or validation part: its call proves nothing.
+        product: as the file says; "" where it does not.
         reason: why it was not judged; "" where it was.
     """
 
@@ -45,6 +46,7 @@ class Row:
     dies: int | None = None
     failing: int | None = None
     learned: bool | None = None
+    product: str = ""
     reason: str = ""
 
 
@@ -72,6 +74,7 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
         dies=int((wafer.grid != Die.ABSENT).sum()),
         failing=int((wafer.grid == Die.FAIL).sum()),
         learned=answer.learned,
+        product=wafer.said.product if wafer.said else "",
     )
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import cast
 
 from app.answers import Wafer
-from edge.station.inputs import find_maps
+from edge.station.inputs import wafer_name
 from wafer_tf.arrays import DAMAGED, WAFER_SET
 from wafer_tf.errors import InputError
+from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.readers.npz import open_npz
 from wafer_tf.readers.parquet import open_parquet
 from wafer_tf.readers.source import Source
+from wafer_tf.readers.tool_files import read_tool_bytes
 
 MAX_BYTES = 8 * 2**20
 """Largest file; .streamlit/config.toml holds the same in MB."""
@@ -49,11 +51,12 @@ class _NamedBytes(io.BytesIO):
         return self._name
 
 
-def read_uploads(files: Iterable[tuple[str, bytes]]) -> list[Wafer | Rejected]:
+def read_uploads(files: Iterable[tuple[str, bytes]], options: Options = DEFAULT) -> list[Wafer | Rejected]:
     """Read uploaded files in order; what cannot be read is given as such, not raised.
 
     Args:
-        files: (name, contents) each: a npy, npz or text grid, a npz or Parquet wafer set, told by content.
+        files: (name, contents) each, in any format of `wafer_tf.readers`, told by content.
+        options: what the files do not say.
 
     Returns:
         At most MAX_MAPS wafers, and what was rejected or left out, in the order of the files.
@@ -65,35 +68,46 @@ def read_uploads(files: Iterable[tuple[str, bytes]]) -> list[Wafer | Rejected]:
         if number == MAX_FILES:
             found.append(Rejected(shown, f"left out, with all after it: expected at most {MAX_FILES} files at a time."))
             break
-        read = _read(shown, data, limit=left)
+        read = _read(shown, data, options, limit=left)
         left -= sum(isinstance(item, Wafer) for item in read)
         found += read
     return found
 
 
-def _read(name: str, data: bytes, *, limit: int) -> list[Wafer | Rejected]:
+def _read(name: str, data: bytes, options: Options, *, limit: int) -> list[Wafer | Rejected]:
     """Read one file with at most `limit` maps."""
     if len(data) > MAX_BYTES:
         return [Rejected(name, f"{len(data) / 2**20:.1f} MB; expected at most {MAX_BYTES / 2**20:.0f} MB.")]
     try:
-        if data.startswith(b"PAR1"):
+        if data.startswith(b"PAR1") and _is_wafer_table(data):
             _check_rows(data, name)
             with open_parquet(cast(Path, _NamedBytes(data, name))) as source:
                 return _collected(source, name, limit=limit)
         if data.startswith(b"PK") and _is_wafer_set(data, name):
             with open_npz(cast(Path, _NamedBytes(data, name))) as source:
                 return _collected(source, name, limit=limit)
-        found = list(find_maps(data, name))
-        if limit < 1 and not isinstance(found[0].grid, InputError):
-            return [_too_many(name, len(found))]
-        return [
-            Rejected(item.name, str(item.grid)) if isinstance(item.grid, InputError) else Wafer(item.name, item.grid)
-            for item in found
-        ]
+        return _of_tool(name, data, options, limit=limit)
     except InputError as error:
         return [Rejected(name, str(error))]
     except MemoryError:
         return [Rejected(name, "not enough memory to read it.")]
+
+
+def _of_tool(name: str, data: bytes, options: Options, *, limit: int) -> list[Wafer | Rejected]:
+    """Read a file of a tool, a table of dies, a workbook or a picture."""
+    found: list[Wafer | Rejected] = []
+    cells = 0
+    for number, wafer in enumerate(read_tool_bytes(data, name, options).wafers):
+        if isinstance(wafer, InputError):
+            found.append(Rejected(wafer_name(getattr(wafer, "lot", ""), getattr(wafer, "wafer", ""), name), str(wafer)))
+            continue
+        cells += wafer.grid.size
+        if len(found) >= limit or cells > MAX_CELLS:
+            found.append(_too_many(name, number + 1))
+            break
+        known = wafer_name(wafer.lot, wafer.wafer, wafer.wafer)[:MAX_NAME]
+        found.append(Wafer(known or (name if number == 0 else f"{name}:{number}"), wafer.grid, said=wafer))
+    return found or [Rejected(name, "no wafer in it.")]
 
 
 def _collected(source: Source, name: str, *, limit: int) -> list[Wafer | Rejected]:
@@ -118,12 +132,23 @@ def _too_many(name: str, maps: int) -> Rejected:
     )
 
 
+def _is_wafer_table(data: bytes) -> bool:
+    """Whether a Parquet file is a wafer set rather than a table of dies; of a damaged one, its reader says so."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return bool({"dies", "rows", "cols"}.intersection(pq.read_schema(io.BytesIO(data)).names))
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return True
+
+
 def _check_rows(data: bytes, name: str) -> None:
     """Refuse a Parquet file of more wafers than any set may have, before its columns are read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with suppress(pa.ArrowException, OSError):  # the reader says what is wrong with a damaged one
+    with suppress(pa.ArrowException, OSError, UnicodeDecodeError):  # the reader says what is wrong with a damaged one
         rows = pq.read_metadata(io.BytesIO(data)).num_rows
         if rows > 100 * MAX_MAPS:
             raise InputError(f"{rows:,} wafers; expected at most {MAX_MAPS:,}. Split the file.")

@@ -64,7 +64,7 @@ def report(found: Inspected, *, every: bool = False) -> str:
     for wafer in maps if every or count == 1 else maps[:1]:
         if count > 1:
             lines += ["", f"  {name_of(wafer) or 'the first'}:"]
-        lines += _details(wafer)
+        lines += details(wafer)
     for number, each in enumerate(found.wafers, 1):
         if isinstance(each, InputError):
             lines += _entry(
@@ -113,7 +113,8 @@ def _table(wafers: Sequence[WaferMap | InputError]) -> list[str]:
     ]
 
 
-def _details(wafer: WaferMap) -> list[str]:
+def details(wafer: WaferMap) -> list[str]:
+    """Return what a file says of a wafer, a line each."""
     passing, failing = _counts(wafer)
     dies = passing + failing
     rows, cols = wafer.grid.shape

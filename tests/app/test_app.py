@@ -85,7 +85,7 @@ def test_a_wafer_set_is_read_with_names_and_labels(form: str, tmp_path: Path) ->
         (b"hello\nworld", "'hello' at row 0, column 0"),
         (text(GRID + 5), "die state 5 at row 0, column 0"),
         (npy(GRID)[:-2], "truncated npy file"),
-        (npz(a=GRID)[:60], "damaged npz archive"),
+        (npz(a=GRID)[:60], "damaged zip archive"),
         (npz(a=GRID, b=GRID), "an npz of a, b"),
         (b"\x80\x04\x95", "a pickle, which can run code and is never opened"),
         (b"PAR1 and no more", "damaged or truncated Parquet file"),
@@ -244,7 +244,8 @@ def test_a_row_tells_the_call_its_rivals_and_the_map() -> None:
 def test_columns_without_a_value_are_left_out() -> None:
     assert "label" not in columns([ROWS[2]])
     assert "reason" not in columns(ROWS[:3])
-    assert list(columns(ROWS)) == list(COLUMNS)
+    assert "product" not in columns(ROWS)
+    assert list(columns([*ROWS, Row("a/4", product="CHIP7")])) == list(COLUMNS)
 
 
 def test_csv_reads_back_and_holds_no_formula() -> None:

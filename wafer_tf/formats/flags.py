@@ -62,10 +62,20 @@ def take(args: dict[str, Any]) -> Options:
 
 
 def from_words(words: Sequence[str]) -> Options:
-    """Return the options that `as_words` gave as flags."""
-    parser = CommandParser("reading", "How files are read.")
+    """Return the options that flags ask for, such as those of `as_words`.
+
+    Raises:
+        UsageError: a flag that is none, or a value that makes no sense.
+    """
+    parser = CommandParser("reading", "How files are read.", exit_on_error=False)
     add_arguments(parser)
-    return options(parser.parse_args(words))
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error}.") from error
+    if unknown:
+        raise UsageError(f"{unknown[0]}: no flag of reading files; expected of {', '.join(_FLAGS)}.")
+    return options(args)
 
 
 def _profile(path: Path) -> dict[str, Any]:

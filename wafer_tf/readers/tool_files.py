@@ -1,6 +1,8 @@
 """Files of a fab's tools as a set: every format of `wafer_tf.formats`, and those that need more than numpy."""
 
+import io
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,7 +51,7 @@ def wafers_of_file(path: str | os.PathLike[str], options: Options) -> tuple[str,
     """
     path = Path(path)
     with path.open("rb") as stream:
-        file = _read(stream, path, options)
+        file = _read(stream, path, str(path), options)
         maps = []
         for wafer in file.wafers:
             if isinstance(wafer, InputError):
@@ -60,8 +62,21 @@ def wafers_of_file(path: str | os.PathLike[str], options: Options) -> tuple[str,
     return f"{file.format} {file.version}".rstrip(), maps
 
 
-def _read(stream: BinaryIO, path: Path, options: Options) -> MapFile:
-    """Read a file, also of the kinds that need more than numpy: workbooks, Parquet files of dies, pictures."""
+def read_tool_bytes(data: bytes, name: str, options: Options) -> MapFile:
+    """Read a file that is in memory, also of the kinds that need more than numpy: workbooks, Parquet files, pictures.
+
+    Raises:
+        InputError: as of `open_tool_file`; also from the wafers' iterator.
+    """
+    if data.startswith(b"PAR1"):
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+            file.write(data)
+            file.flush()
+            return _read(io.BytesIO(data), Path(file.name), name, options)
+    return _read(io.BytesIO(data), Path(name), name, options)
+
+
+def _read(stream: BinaryIO, path: Path, name: str, options: Options) -> MapFile:
     start = stream.read(8)
     stream.seek(0)
     if start.startswith(b"PAR1"):
@@ -71,13 +86,14 @@ def _read(stream: BinaryIO, path: Path, options: Options) -> MapFile:
     if start.startswith(b"PK\x03\x04") and is_workbook(stream):
         from wafer_tf.readers.excel import read_excel
 
-        return read_excel(path, options)
+        stream.seek(0)
+        return read_excel(Opened(stream, name).whole(), options, name=name)
     stream.seek(0)
     if start.startswith(PICTURES):
         from wafer_tf.readers.picture import read_picture
 
-        return read_picture(Opened(stream, str(path)).whole(), str(path), options)
-    return read_maps(stream, path, options)
+        return read_picture(Opened(stream, name).whole(), name, options)
+    return read_maps(stream, name, options)
 
 
 def set_of(maps: Sequence[WaferMap], label: Sequence[int]) -> WaferSet:
