@@ -8,6 +8,7 @@ import pytest
 
 from training.evaluate import main
 from wafer_tf.dies import CLASSES
+from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import write_parquet
 from wafer_tf.synthesis import synthesize
 
@@ -87,6 +88,7 @@ def test_data_that_has_gone_or_changed_since_training_is_named(
     record = json.loads((moved / "config.json").read_text())
     record["config"]["data"] = str(tmp_path / "maps.parquet")
     (moved / "config.json").write_text(json.dumps(record))
+    RunFolder(moved).finish()
     assert main([str(moved)]) == 4
     assert "maps.parquet: no such file or folder" in capsys.readouterr().err
     write_parquet(synthesize(4, seed=99).wafers, tmp_path / "maps.parquet")
@@ -112,6 +114,7 @@ def test_a_model_of_other_classes_is_refused(
     keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(4)]).save(
         other / "model.keras"
     )
+    RunFolder(other).finish()
     assert main([str(other)]) == 3
     assert "answers (None, 4); expected a square encoded map and 9 logits" in capsys.readouterr().err
 
@@ -120,5 +123,8 @@ def test_a_damaged_model_is_refused(small_run: Path, tmp_path: Path, capsys: pyt
     broken = tmp_path / "broken"
     shutil.copytree(small_run, broken)
     (broken / "model.keras").write_bytes((small_run / "model.keras").read_bytes()[:5000])
+    assert main([str(broken)]) == 3
+    assert "model.keras is not what the run wrote" in capsys.readouterr().err
+    (broken / "DONE").write_text("")  # as of a run before there were sums
     assert main([str(broken)]) == 3
     assert "model.keras cannot be loaded" in capsys.readouterr().err

@@ -63,6 +63,7 @@ def test_errors_of_a_class_are_wrong_calls_of_it_alone(small_run: Path, tmp_path
     shutil.copytree(small_run, tmp_path / "run")
     bias = [1000.0 * (name == "Loc") for name in CLASSES]  # whatever it has learned, every map is called Loc
     (tmp_path / "run" / "decision.json").write_text(json.dumps({"bias": bias, "temperature": 1.0}))
+    RunFolder(tmp_path / "run").finish()
     command = [str(tmp_path / "run"), "--data", str(tmp_path / "maps.parquet"), "--errors", "--count", "5"]
     command += ["--csv", str(tmp_path / "calls.csv")]
     picked = ("Loc", "Scratch", "Donut")
@@ -116,7 +117,7 @@ def test_a_bad_map_among_others_is_named_and_left_out(
     assert main([str(small_run), "--method", "gradcam", *paths, "--out", str(out)]) == 4
     assert [record["id"] for record in calls(out)] == [paths[0], paths[3]]
     said = capsys.readouterr().err
-    assert f"left out: map {paths[1]}: 2 rows x 2 columns" in said
+    assert f"left out: map {paths[1]}: 2 x 2 cells" in said
     assert f"left out: {paths[2]}: No such file" in said
 
 
@@ -175,7 +176,7 @@ def test_an_earlier_explanation_is_not_overwritten_unasked(
         (["--method", "guess"], 2, "expected one of fused"),
         (["--method", "gradcam", "--layer", "guess"], 2, "expected one of stage0_conv0_relu"),
         (["missing.npy"], 4, "missing.npy: No such file"),
-        (["maps.parquet"], 4, "a set of maps goes to --data"),
+        (["maps.parquet"], 4, "A set of maps goes to --data"),
         (["--data", "missing.parquet"], 4, "no such file"),
     ],
 )

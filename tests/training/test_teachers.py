@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_run: Path) -> Path:
         teacher.write_arrays("seen.npz", {"fingerprints": fingerprints(wafers.select(half))})
         decision = dataclasses.replace(teacher.decision(), temperature=float(k))
         teacher.write_json("decision.json", decision.to_json())
+        teacher.finish()
     more = WaferSet.concatenate([synthesize({"Loc": 9, "none": 4}, seed=5).wafers, wafers.select(split.test[:1])])
     lot = [*(f"more {i}" for i in range(len(more) - 1)), "of the test part"]
     write_parquet(dataclasses.replace(more, lot=np.array(lot)), folder / "more.parquet")

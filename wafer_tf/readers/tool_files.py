@@ -18,6 +18,7 @@ from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_maps
 from wafer_tf.formats.recognise import PICTURES
 from wafer_tf.formats.wafer_map import MapFile, WaferMap
+from wafer_tf.readers.parquet import is_table_of_dies
 from wafer_tf.readers.source import BATCH_ROWS, Source
 from wafer_tf.waferset import WaferSet
 
@@ -82,6 +83,8 @@ def _read(stream: BinaryIO, path: Path, name: str, options: Options) -> MapFile:
     if start.startswith(b"PAR1"):
         from wafer_tf.readers.excel import read_parquet_dies
 
+        if not is_table_of_dies(path):
+            raise InputError(f"{name}: a wafer set; expected a file of a tool. A set of maps goes to --data.")
         return read_parquet_dies(path, options)
     if start.startswith(b"PK\x03\x04") and is_workbook(stream):
         from wafer_tf.readers.excel import read_excel
