@@ -39,7 +39,7 @@ def python(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[st
 
 def test_there_is_a_verb_for_every_job() -> None:
     assert set(VERBS) == {
-        *("classify", "watch", "inspect", "selftest", "bench", "classify-set", "to-parquet"),
+        *("classify", "watch", "inspect", "convert-map", "selftest", "bench", "classify-set", "to-parquet"),
         *("fit", "evaluate", "explain", "tune", "operating", "page"),
         *("convert", "benchmark", "sign", "verify", "pack"),
     }

@@ -28,9 +28,10 @@ class Verb(NamedTuple):
 STATION, SIGNING = "edge.station.__main__", "edge.signing"
 GROUPS = {
     "on a station (numpy and ai-edge-litert alone)": {
-        "classify": Verb(STATION, "judge files of wafer maps, a JSON record per map", ("classify",)),
+        "classify": Verb(STATION, "judge files of wafer maps: JSON lines, CSV, Parquet, SEMI E142", ("classify",)),
         "watch": Verb(STATION, "judge every file that arrives in a folder", ("watch",)),
         "inspect": Verb("edge.inspect", "say what is in files of wafer maps, and why one cannot be read"),
+        "convert-map": Verb(STATION, "write a tool's file as SEMI E142 or as a table of dies", ("convert-map",)),
         "verify": Verb("edge.verify", "look for changed records; hold a bundle against its signature"),
         "selftest": Verb(STATION, "check a bundle and let it judge its golden maps", ("selftest",)),
         "bench": Verb(STATION, "how fast this machine is", ("bench",)),

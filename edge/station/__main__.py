@@ -3,6 +3,8 @@
 classify   judge files, or standard input (-), and print one JSON record per map
 watch      judge every file that arrives in a folder
 inspect    say what is in files, and why one cannot be read
+convert-map
+           write a file's maps as SEMI E142, as a table of dies or as a grid
 verify     look for changed or missing lines among the records of a hot folder
 selftest   check a bundle and let it judge its golden maps
 bench      how fast this machine is with it
@@ -11,24 +13,24 @@ bench      how fast this machine is with it
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from edge.station import classifying, converting
 from edge.station.flags import add_arguments, load
-from wafer_tf.command import CommandParser
+from wafer_tf.command import CommandParser, called
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.formats import flags as reading
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
+    from edge.station.hot_folder.loop import JudgeFile
     from edge.station.inspect import Inspected
     from edge.station.records import Record
 
-PIPE_CLOSED = 141
-"""Exit code where the reader of the records went away, as a shell gives it."""
 EXAMPLE = """examples:
   station classify lot7/*.npy > records.jsonl
   camera | station classify - --bundle nano
@@ -40,35 +42,30 @@ EXAMPLE = """examples:
 
 station is `python -m edge.station` or `python station.pyz`.
 exit codes: 0 done, 2 usage, 3 bundle refused, 4 bad input (or, with --strict, a map that was rejected)"""
-MAPS = """a file is what a prober, tester or inspection tool wrote, told by its content, never by its name:
-  STDF V4, ATDF       results of a test, part by part
-  KLARF 1.1 to 2.0    defects of an inspection; a die with a defect fails
-  SEMI E142, G85      maps in XML
-  SINF, WMAP, TSK, Electroglas     maps of probers
-  table of dies       CSV with a row per die: x, y, bin
-  grid                0 no die, 1 pass, 2 fail: a row per line as CSV or text; npy; npz; up to 2,000 a side
-packed by gzip, bzip2, xz or zip, if you like; a file of many wafers gives a record for each. `wafer-tf inspect FILE`
-says what is in a file. standard input may be one such file, npy arrays one after another, or text grids parted by blank
-lines. a map that cannot be judged is a record with a reason, and does not stop the others."""
 
 
 def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
     """Return the command's arguments; those of `watch`, whose import takes a while, only where it is the job asked."""
     p = CommandParser("station", __doc__, epilog=EXAMPLE)
     jobs = p.add_subparsers(dest="job", required=True, metavar="JOB")
-    job = jobs.add_parser("classify", description=MAPS, epilog=EXAMPLE, help="judge files")
-    job.add_argument("maps", nargs="+", metavar="MAP", help="a file of maps, or - for standard input")
-    job.add_argument("--strict", action="store_true", help="exit with 4 if a map was rejected")
+    job = jobs.add_parser("classify", description=classifying.MAPS, epilog=classifying.EXAMPLE, help="judge files")
+    classifying.add_arguments(job)
     add_arguments(job, files=True)
     job = jobs.add_parser("watch", description="Judge every file that arrives in IN.", help="hot folder")
     if job_asked == "watch":
         from edge.station.hot_folder.watch import add_arguments as add_watch_arguments
 
         add_watch_arguments(job)
+        job.add_argument(
+            "--e142", metavar="DIR", help="also a SEMI E142 file per wafer, LOT_WAFER.xml, with its latest call"
+        )
     add_arguments(job, files=True)
     what = "Say what is in files: format, lot, wafers, grid, dies, bins, retests, and what was assumed."
     job = jobs.add_parser("inspect", description=what, epilog=EXAMPLE, help="look into files")
     add_inspect_arguments(job)
+    what = "Write the maps of a file as SEMI E142, as a table of dies or as a grid."
+    job = jobs.add_parser("convert-map", description=what, epilog=converting.EXAMPLE, help="write a map anew")
+    converting.add_arguments(job)
     what = "Look for changed or missing lines among the records in OUT; exit code 4 where one is found."
     job = jobs.add_parser("verify", description=what, epilog=EXAMPLE, help="check records")
     job.add_argument("out", type=Path, metavar="OUT", help="the folder of `station watch --out`")
@@ -93,31 +90,9 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # and the next file opened would get LiteRT's
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
-    jobs = {"classify": classify, "watch": watch, "inspect": look_into, "verify": verify}
-    jobs |= {"selftest": selftest, "bench": bench}
+    jobs = {"classify": classifying.run, "watch": watch, "inspect": look_into, "convert-map": converting.run}
+    jobs |= {"verify": verify, "selftest": selftest, "bench": bench}
     return run_command(lambda: jobs[args.job](args))
-
-
-def classify(args: argparse.Namespace) -> int:
-    """Print one record per map, each as soon as it is there."""
-    if args.maps.count("-") > 1:
-        raise UsageError("-: standard input can be read only once.")
-    if sys.stdout is None:
-        raise InputError("standard output: is closed; the records are printed there.")
-    from edge.station.records import to_line
-
-    classifier = load(args)
-    decisions: Counter[str] = Counter()
-    try:
-        for name in args.maps:
-            for record in _from_input(classifier) if name == "-" else _from_file(classifier, name):
-                _write(to_line(record))
-                decisions[record["decision"]] += 1
-    except BrokenPipeError:
-        return PIPE_CLOSED
-    counted = ", ".join(f"{count} {decision}" for decision, count in sorted(decisions.items()))
-    print(f"{decisions.total()} maps{': ' if counted else ''}{counted}", file=sys.stderr)
-    return InputError.exit_code if args.strict and decisions["rejected"] else 0
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -125,7 +100,8 @@ def watch(args: argparse.Namespace) -> int:
     from edge.station.hot_folder.watch import run
 
     classifier = load(args)
-    return run(args, classifier.judge_each, bundle_sha256=classifier.bundle.sha256)
+    judge = classifier.judge_each if args.e142 is None else _into_folder(classifier, args.e142)
+    return run(args, judge, bundle_sha256=classifier.bundle.sha256)
 
 
 def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +109,11 @@ def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="in any format that classify reads")
     parser.add_argument("--all", action="store_true", help="every wafer of a file in full, not the first alone")
     parser.add_argument("--json", action="store_true", help="a line of JSON per file instead")
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="files are tests of the same wafers: what is in them together, one map per lot and wafer",
+    )
     reading.add_arguments(parser)
 
 
@@ -147,19 +128,28 @@ def inspected(args: argparse.Namespace) -> "list[Inspected]":
     Raises:
         InputError: a file is not there.
     """
-    from edge.station.inspect import inspect, report, to_line
+    from edge.station.answers import say
+    from edge.station.inputs import open_input, shown_name
+    from edge.station.inspect import inspect, inspect_merged, report, to_line
+
+    def each() -> "Iterator[Inspected]":
+        for name in args.files:
+            shown = shown_name(name)
+            try:
+                with open_input(name) as file:
+                    yield inspect(file, shown, options)
+            except OSError as error:
+                raise InputError(
+                    f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps."
+                ) from error
 
     options = reading.options(args)
-    found = []
-    for number, name in enumerate(args.files):
-        shown = os.fsencode(name).decode(errors="backslashreplace")
-        try:
-            with _open(name) as file:
-                found.append(inspect(file, shown, options))
-        except OSError as error:
-            raise InputError(f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.") from error
-        text = to_line(found[-1]) if args.json else "\n" * (number > 0) + report(found[-1], every=args.all)
-        _write(text + "\n")
+    found: list[Inspected] = []
+    for file in inspect_merged(args.files, options) if args.merge else each():
+        text = to_line(file) if args.json else "\n" * bool(found) + report(file, every=args.all)
+        found.append(file)
+        with suppress(BrokenPipeError):  # who closes a pipe has read enough
+            say(called(text) + "\n")
     return found
 
 
@@ -200,6 +190,7 @@ def bench(args: argparse.Namespace) -> int:
     """Print how fast the station is on this machine."""
     import json
 
+    from edge.station.inputs import open_input
     from edge.station.speed import format_timing, measure
 
     if args.count < 1:
@@ -207,52 +198,27 @@ def bench(args: argparse.Namespace) -> int:
     classifier = load(args)
     files = []
     for name in args.maps:
-        with _open(name) as file:
+        with open_input(name) as file:
             files.append(file.read())
     timing = measure(classifier, files, count=args.count, threads=args.threads)
     print(json.dumps(timing.to_json(), indent=2) if args.json else format_timing(timing))
     return 0
 
 
-def _write(line: str) -> None:
-    try:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise InputError(f"standard output: cannot be written ({error.strerror}); the last record is lost.") from error
+def _into_folder(classifier: "Classifier", path: str) -> "JudgeFile":
+    """Return what judges a file and writes each wafer's E142 file before its record is given."""
+    from edge.station.e142_files import E142Folder
+    from edge.station.inputs import find_maps
 
+    folder = E142Folder(path, latest=True)
 
-def _from_file(classifier: "Classifier", name: str) -> Iterator["Record"]:
-    shown = os.fsencode(name).decode(errors="backslashreplace")
-    try:
-        with _open(name) as file:
-            yield from classifier.judge_each(file, shown)
-    except OSError as error:
-        yield classifier.reject(shown, f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.")
+    def judge(file: bytes | BinaryIO, name: str) -> Iterator["Record"]:
+        found = ((name, item) for item in find_maps(file, name, classifier.options))
+        for record, wafer in classifier.judge_found(found):
+            folder.write(wafer, record)
+            yield record
 
-
-def _from_input(classifier: "Classifier") -> Iterator["Record"]:
-    from edge.station.stream import split
-
-    with open(0, "rb", closefd=False) as stream:  # a descriptor, not a path
-        for number, piece in enumerate(split(stream)):
-            yield from classifier.judge_each(piece, f"stdin:{number}")
-
-
-def _open(name: str) -> BinaryIO:
-    """Open a file to be read more than once; a pipe is read into memory."""
-    from io import BytesIO
-
-    from edge.station.inputs import MAX_BYTES
-
-    file = open(name, "rb")  # noqa: PTH123, SIM115  # the name as given: a Path would drop a leading ./
-    if file.seekable():
-        return file
-    with file:
-        return BytesIO(file.read(MAX_BYTES + 1))
+    return judge
 
 
 if __name__ == "__main__":

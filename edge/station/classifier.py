@@ -1,18 +1,19 @@
 """A proven bundle that turns input files into records. Needs numpy and ai-edge-litert alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.station.inputs import find_maps
+from edge.station.inputs import Found, find_maps
 from edge.station.records import NOTHING_SAID, Record, answered, rejected, said
 from wafer_tf.bundle import Bundle
 from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
+from wafer_tf.formats.wafer_map import WaferMap
 from wafer_tf.inference.proven import ProvenModel
 
 
@@ -39,7 +40,7 @@ class Classifier(ProvenModel):
             ModelError: the model is not the one the bundle describes, or does not answer as the gate saw.
         """
         super().__init__(bundle, threads=threads, allow_slow=allow_slow)
-        self._review_below, self._options = review_below, options
+        self._review_below, self.options = review_below, options
 
     def judge(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> list[Record]:
         """Judge one input file; never raises for bad input.
@@ -57,14 +58,21 @@ class Classifier(ProvenModel):
 
     def judge_each(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> Iterator[Record]:
         """Give the records of `judge` one by one; how many there are is not known yet."""
+        found = ((name, item) for item in find_maps(file, name, self.options, file_sha256=file_sha256))
+        return (record for record, _ in self.judge_found(found))
+
+    def judge_found(self, found: Iterable[tuple[str, Found]]) -> Iterator[tuple[Record, WaferMap | InputError]]:
+        """Judge maps that were found, each given with its file's name; give each record with the map it is of."""
         started = perf_counter()
-        for item in find_maps(file, name, self._options, file_sha256=file_sha256):
+        for file, item in found:
             wafer = item.found
-            what = said(wafer, format=item.format, file=name, file_sha256=item.file_sha256, map=item.number)
+            what = said(wafer, format=item.format, file=file, file_sha256=item.file_sha256, map=item.number)
             if isinstance(wafer, InputError):
-                yield self.reject(item.name, str(wafer), input_sha256=item.sha256, ms=_ms_since(started), said=what)
+                ms = 0.0 if item.sha256 is item.file_sha256 is None else _ms_since(started)
+                record = self.reject(item.name, str(wafer), input_sha256=item.sha256, ms=ms, said=what)
             else:
-                yield self.answer(item.name, wafer.grid, input_sha256=item.sha256, started=started, said=what)
+                record = self.answer(item.name, wafer.grid, input_sha256=item.sha256, started=started, said=what)
+            yield record, wafer
             started = perf_counter()
 
     def answer(

@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Found(NamedTuple):
         number: which map of the file it is, from 1.
         sha256: of the file's bytes where it is one map; of a map in a file of many `grid_sha256`. None of what is no
             map in a file of many.
-        file_sha256: of the file's bytes.
+        file_sha256: of the file's bytes; None where they could not be read, or are of several files.
         format: of the file, None where it was not recognised.
         found: the map and what the file says of it; or the error that says what is wrong.
     """
@@ -37,7 +38,7 @@ class Found(NamedTuple):
     name: str
     number: int
     sha256: str | None
-    file_sha256: str
+    file_sha256: str | None
     format: str | None
     found: WaferMap | InputError
 
@@ -82,6 +83,33 @@ def find_maps(
         yield _of_many(before, name, number + 1, file_sha256, format)
     else:
         yield Found(name, 1, file_sha256, file_sha256, format, before)
+
+
+def find_in_files(names: Iterable[str], options: Options = DEFAULT) -> Iterator[tuple[str, Found]]:
+    """Give the maps of files by their names, each with its file's name; one that cannot be read is an error given."""
+    for name in names:
+        shown = shown_name(name)
+        try:
+            with open_input(name) as file:
+                for found in find_maps(file, shown, options):
+                    yield shown, found
+        except OSError as error:
+            why = InputError(f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps.")
+            yield shown, Found(shown, 1, None, None, None, why)
+
+
+def shown_name(name: str) -> str:
+    """Return a file's name, whatever its bytes are, as text that can be printed."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def open_input(name: str) -> BinaryIO:
+    """Open a file to be read more than once; a pipe is read into memory."""
+    file = open(name, "rb")  # noqa: PTH123, SIM115  # the name as given: a Path would drop a leading ./
+    if file.seekable():
+        return file
+    with file:
+        return io.BytesIO(file.read(MAX_BYTES + 1))
 
 
 def wafer_name(lot: str, wafer: str, otherwise: str) -> str:

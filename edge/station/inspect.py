@@ -1,20 +1,45 @@
 """What is in a file of wafer maps, for people and machines. Needs numpy alone."""
 
 import json
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import SEEK_END
 from typing import Any, BinaryIO
 
+from edge.station.inputs import shown_name
+from edge.station.merged import find_merged
 from wafer_tf.dies import Die
 from wafer_tf.errors import InputError
+from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_maps
+from wafer_tf.formats.recognise import recognise
 from wafer_tf.formats.wafer_map import WaferMap
 
 WIDTH = 110
 MAX_BINS = 12
 _LABEL = 10
+_BEGINNING = 512
+_SAYS_HOW = re.compile(r"(?i)--[a-z]|\b(?:convert|save|unpack|export|copy|crop|leave out|judge)\b")
+"""A reason that names a remedy needs no other."""
+_KINDS = {
+    "stdf": "STDF",
+    "atdf": "ATDF",
+    "klarf": "KLARF",
+    "e142": "SEMI E142",
+    "g85": "SEMI G85",
+    "sinf": "SINF",
+    "wmap": "WMAP",
+    "tsk": "TSK",
+    "electroglas": "Electroglas",
+    "npy": "npy",
+    "archive": "zip archive",
+    "packed": "packed file",
+    "die_table": "table of dies",
+}
+"""What a file seems to be, by the module that would read it; anything at all may be taken for a grid."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +51,14 @@ class Inspected:
         format: with its version; "" where it was not recognised.
         wafers: its wafers in order, in the place of one that cannot be read why it cannot.
         refused: why the file, or the rest of it, cannot be read; "" where it can.
+        looks_like: what a refused file seems to be, and begins with; "" where that is not known.
     """
 
     name: str
     format: str
     wafers: tuple[WaferMap | InputError, ...]
     refused: str
+    looks_like: str = ""
 
     @property
     def whole(self) -> bool:
@@ -47,10 +74,23 @@ def inspect(stream: BinaryIO, name: str, options: Options) -> Inspected:
         format = f"{file.format} {file.version}".rstrip()
         wafers.extend(file.wafers)
     except InputError as error:
-        return Inspected(name, format, tuple(wafers), str(error))
+        return Inspected(name, format, tuple(wafers), str(error), _looks_like(stream, name, format))
     except MemoryError:
         return Inspected(name, format, tuple(wafers), "not enough memory to read it")
     return Inspected(name, format, tuple(wafers), "" if wafers else "no wafer in it")
+
+
+def inspect_merged(names: Sequence[str], options: Options) -> Iterator[Inspected]:
+    """Look into files whose maps are tests of the same wafers: what is refused first, then the wafers together."""
+    wafers, formats = list[WaferMap | InputError](), dict[str, None]()
+    for file, item in find_merged(names, options):
+        if isinstance(item.found, InputError):
+            yield Inspected(file, item.format or "", (), str(item.found))
+        else:
+            wafers.append(item.found)
+            formats[item.format or ""] = None
+    if wafers:
+        yield Inspected(" + ".join(map(shown_name, names)), " + ".join(formats), tuple(wafers), "")
 
 
 def report(found: Inspected, *, every: bool = False) -> str:
@@ -72,6 +112,8 @@ def report(found: Inspected, *, every: bool = False) -> str:
             )
     if found.refused:
         lines += _entry("refused", found.refused)
+        lines += _entry("looks like", found.looks_like) if found.looks_like else []
+        lines += [] if _SAYS_HOW.search(found.refused) else _entry("what to do", _what_to_do(found))
     return "\n".join(lines)
 
 
@@ -81,6 +123,7 @@ def to_json(found: Inspected) -> dict[str, Any]:
         "file": found.name,
         "format": found.format or None,
         "refused": found.refused or None,
+        "looks_like": found.looks_like or None,
         "wafers": [_wafer_json(wafer) for wafer in found.wafers],
     }
 
@@ -88,6 +131,33 @@ def to_json(found: Inspected) -> dict[str, Any]:
 def to_line(found: Inspected) -> str:
     """Return `to_json` as one line."""
     return json.dumps(to_json(found), allow_nan=False)
+
+
+def _looks_like(stream: BinaryIO, name: str, format: str) -> str:
+    stream.seek(0)
+    file = Opened(stream, name)
+    size = f"{stream.seek(0, SEEK_END):,} bytes"
+    try:
+        kind = format or _KINDS.get(recognise(file), "")
+    except InputError:
+        kind = ""
+    if kind:
+        return f"{kind}, {size}"
+    head = file.head[:_BEGINNING]
+    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "ignore")
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if first and first.replace("\t", "").isprintable():
+        return f'text, {size}, which begins "{first[:40]}{"..." if len(first) > 40 else ""}"'
+    return f"binary, {size}, which begins {head[:8].hex(' ')}" if head else "an empty file"
+
+
+def _what_to_do(found: Inspected) -> str:
+    if found.format or found.looks_like.partition(",")[0] in _KINDS.values():
+        return "Have the tool write the file anew, or copy it anew from there."
+    return (
+        "`station classify --help` names what is read. A grid of other values: --states, --pass-bins. A table whose "
+        "columns have other names: --columns."
+    )
 
 
 def _table(wafers: Sequence[WaferMap | InputError]) -> list[str]:

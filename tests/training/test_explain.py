@@ -117,7 +117,7 @@ def test_a_bad_map_among_others_is_named_and_left_out(
     assert main([str(small_run), "--method", "gradcam", *paths, "--out", str(out)]) == 4
     assert [record["id"] for record in calls(out)] == [paths[0], paths[3]]
     said = capsys.readouterr().err
-    assert f"left out: map {paths[1]}: 2 x 2 cells" in said
+    assert f"left out: map {paths[1]}: die state 7 at row 1" in said
     assert f"left out: {paths[2]}: No such file" in said
 
 
@@ -176,7 +176,6 @@ def test_an_earlier_explanation_is_not_overwritten_unasked(
         (["--method", "guess"], 2, "expected one of fused"),
         (["--method", "gradcam", "--layer", "guess"], 2, "expected one of stage0_conv0_relu"),
         (["missing.npy"], 4, "missing.npy: No such file"),
-        (["maps.parquet"], 4, "A set of maps goes to --data"),
         (["--data", "missing.parquet"], 4, "no such file"),
     ],
 )

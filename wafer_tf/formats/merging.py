@@ -37,26 +37,28 @@ class OneTest(NamedTuple):
 def one_wafer_each(tests: Sequence[OneTest]) -> list[list[OneTest]]:
     """Part maps by the wafer they are of, in the order in which each wafer comes first.
 
-    Maps of the same lot and wafer belong together; "03" is wafer 3. Where a file does not say both, all maps must be
-    of one wafer.
+    Maps of the same lot and wafer belong together; "03" is wafer 3. Where a file does not say its lot, its wafer alone
+    is looked for; where it does not say its wafer, all maps must be of one.
 
     Raises:
-        InputError: the lot or wafer of a map is not known, and the others are of several wafers.
+        InputError: which wafer a map is of cannot be told.
     """
+    names = [(test.map.lot.strip(), _number(test.map.wafer)) for test in tests]
+    known = list(dict.fromkeys((lot, wafer) for lot, wafer in names if lot and wafer))
+    known += dict.fromkeys((lot, wafer) for lot, wafer in names if wafer and not lot and not _fit((lot, wafer), known))
     wafers: dict[tuple[str, str], list[OneTest]] = {}
-    unknown = [test for test in tests if not (test.map.lot and test.map.wafer)]
-    for test in tests:
-        if test.map.lot and test.map.wafer:
-            wafers.setdefault((test.map.lot.strip(), _number(test.map.wafer)), []).append(test)
-    if not unknown:
-        return list(wafers.values())
-    if len(wafers) > 1:
-        named = ", ".join("/".join(key) for key in list(wafers)[:4])
-        raise InputError(
-            f"{unknown[0].name}: does not say its lot and wafer, and the others are of {len(wafers)} wafers ({named}); "
-            "expected maps of one wafer. Merge them wafer by wafer."
-        )
-    return [list(tests)]
+    for test, name in zip(tests, names, strict=True):
+        fit = [name] if name in known else _fit(name, known)
+        if not known:  # no map says its wafer: all are of one, if they may be
+            fit = [("", "")] if len({lot for lot, _ in names if lot}) <= 1 else []
+        if len(fit) != 1 or (not name[1] and len(known) > 1):
+            others = ", ".join("/".join(filter(None, key)) for key in (known or names)[:4])
+            raise InputError(
+                f"{test.name}: which wafer it is of cannot be told: it says lot {name[0]!r}, wafer {name[1]!r}, the "
+                f"files are of {others}. Merge them wafer by wafer."
+            )
+        wafers.setdefault(fit[0], []).append(test)
+    return list(wafers.values())
 
 
 def merge(tests: Sequence[OneTest], *, retest: Retest = "last") -> WaferMap:
@@ -103,10 +105,15 @@ def merge(tests: Sequence[OneTest], *, retest: Retest = "last") -> WaferMap:
         corner=corner,
         bins=_bins(maps, grids, counting),
         retested=int(np.count_nonzero(times_tested > 1)),
-        facts={**{key: fact for m in maps for key, fact in m.facts.items()}, "tests": _tests(tests, told_by)},
-        assumed=tuple(dict.fromkeys(sentence for m in maps for sentence in m.assumed)),
+        facts={key: fact for m in maps for key, fact in m.facts.items()},
+        assumed=tuple(dict.fromkeys([_said(tests, told_by), *(sentence for m in maps for sentence in m.assumed)])),
         warnings=tuple(dict.fromkeys([*warnings, *(sentence for m in maps for sentence in m.warnings)])),
     )
+
+
+def _fit(name: tuple[str, str], known: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return those of the known lots and wafers that a name, one part of which may be empty, can be."""
+    return [key for key in known if all(not a or not b or a == b for a, b in zip(name, key, strict=True))]
 
 
 def _whole(test: OneTest) -> WaferMap:
@@ -224,6 +231,6 @@ def _bins(
     return tuple(BinCount(name, not fails, dies) for (fails, name), dies in sorted(found.items()))
 
 
-def _tests(tests: Sequence[OneTest], told_by: str) -> str:
+def _said(tests: Sequence[OneTest], told_by: str) -> str:
     each = [f"{test.name} ({np.count_nonzero(test.map.grid):,} dies)" for test in tests]
-    return f"{', then '.join(each)}; {told_by}"
+    return f"the files are tests of one wafer (--merge), {told_by}: {', then '.join(each)}"

@@ -123,7 +123,8 @@ def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
     common = {"bundle": DEFAULT, "threads": 1, "review_below": 0.5, "allow_slow": False, "allow_ungated": False}
     common |= {"require_signature": None, "min_version": 0}
     found = vars(parser().parse_args(["classify", "a", "-"]))
-    assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | common | _unsaid()
+    answers = {"jsonl": False, "csv": False, "parquet": None, "e142": None, "overwrite": False, "merge": False}
+    assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | answers | common | _unsaid()
     assert parser().parse_args(["classify", "--strict", "a"]).strict is True
     assert vars(parser().parse_args(["selftest"])) == {"job": "selftest"} | common
     found = vars(parser().parse_args(["bench"]))

@@ -41,7 +41,9 @@ def test_a_retest_of_the_failing_dies_counts_for_the_dies_it_tested() -> None:
     assert (found.lot, found.wafer, found.retested, found.corner) == ("LOT", "W1", 4, first.map.corner)
     assert found.bins == (BinCount("1", True, 11), BinCount("7", False, 2))
     assert found.warnings == ()
-    assert found.facts["tests"] == "first.stdf (13 dies), then again.stdf (4 dies); by their times"
+    assert found.assumed[0] == (
+        "the files are tests of one wafer (--merge), by their times: first.stdf (13 dies), then again.stdf (4 dies)"
+    )
     assert found.time == again.map.time > first.map.time
 
 
@@ -56,7 +58,9 @@ def test_without_times_the_order_given_counts_and_is_said() -> None:
         "b", np.where(FIRST == Die.FAIL, Die.PASS, Die.ABSENT).astype(np.uint8), time="2026-01-01T00:00:00"
     )
     found = merge([one_test("a", FIRST), again])
-    assert found.facts["tests"] == "a (13 dies), then b (4 dies); in the order given"
+    assert found.assumed == (
+        "the files are tests of one wafer (--merge), in the order given: a (13 dies), then b (4 dies)",
+    )
     assert (found.grid == Die.FAIL).sum() == 0
     assert merge([again, one_test("a", FIRST)]).grid.tolist() == FIRST.tolist()
 
@@ -114,11 +118,33 @@ def test_a_map_alone_comes_back_as_it_is() -> None:
 def test_maps_belong_together_by_lot_and_wafer() -> None:
     a3, b, again = (one_test(n, FIRST, lot="L", wafer=w) for n, w in (("1", "03"), ("2", "4"), ("3", "3")))
     assert one_wafer_each([a3, b, again]) == [[a3, again], [b]]
-    nameless = one_test("4", FIRST, lot="L")
-    assert one_wafer_each([a3, nameless, again]) == [[a3, nameless, again]]
-    assert one_wafer_each([nameless, nameless]) == [[nameless, nameless]]
-    with pytest.raises(InputError, match=r"^4: does not say its lot and wafer, and the others are of 2 wafers"):
-        one_wafer_each([a3, b, nameless])
+    nameless, only_lot = one_test("4", FIRST), one_test("5", FIRST, lot="L")
+    assert one_wafer_each([a3, nameless, only_lot, again]) == [[a3, nameless, only_lot, again]]
+    assert one_wafer_each([nameless, nameless, only_lot]) == [[nameless, nameless, only_lot]]
+
+
+def test_a_wafer_without_its_lot_is_told_by_its_own_name() -> None:
+    one, two, lotless = (
+        one_test(n, FIRST, lot=lot, wafer=w) for n, lot, w in (("1", "L", "A"), ("2", "L", "B"), ("3", "", "B"))
+    )
+    assert one_wafer_each([lotless, one, two]) == [[lotless, two], [one]]
+    others = [one_test(w, FIRST, wafer=w) for w in "AB"]
+    assert one_wafer_each(others) == [[others[0]], [others[1]]]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("L", "3"), ("L", "4"), ("L", "")],
+        [("L", "3"), ("M", "3"), ("", "3")],
+        [("L", "3"), ("M", "")],
+        [("L", ""), ("M", "")],
+    ],
+)
+def test_a_map_that_may_be_of_several_wafers_or_of_none_is_refused(names: list[tuple[str, str]]) -> None:
+    tests = [one_test(f"file {i}", FIRST, lot=lot, wafer=wafer) for i, (lot, wafer) in enumerate(names)]
+    with pytest.raises(InputError, match=r"^file \d: which wafer it is of cannot be told"):
+        one_wafer_each(tests)
 
 
 @given(
