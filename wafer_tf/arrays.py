@@ -1,5 +1,6 @@
 """npy headers and npz entries, every declared size checked before it is allocated. Needs numpy alone."""
 
+import io
 import lzma
 import math
 import struct
@@ -33,6 +34,8 @@ _NO_HEADER: tuple[type[Exception], ...] = (
     *(SyntaxError, tokenize.TokenError, RecursionError, MemoryError),
 )
 """What numpy and the Python parser under it raise on a header that is none."""
+MAX_HEADER = 1 << 16
+"""Bytes the header of a npy array may have; numpy writes 128, and takes itself no more than 10,000."""
 _WORDS = {"U": "text", "u": "uint8", "iu": "whole numbers", "i": "whole numbers", "f": "numbers", "iuf": "numbers"}
 
 
@@ -47,9 +50,14 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     try:
         version = npy.read_magic(stream)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        declared = stream.read(2 if version == (1, 0) else 4)
+        size = int.from_bytes(declared, "little")
+        if size > MAX_HEADER:
+            raise ValueError(f"a header of {size} bytes; expected at most {MAX_HEADER}")
+        head = io.BytesIO(declared + stream.read(size))  # numpy would read what is declared, and look at it later
         with warnings.catch_warnings():  # of numpy and Python about odd, but harmless, headers
             warnings.simplefilter("ignore")
-            shape, fortran, dtype = header(stream)
+            shape, fortran, dtype = header(head)
     except _NO_HEADER as error:
         raise ValueError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if any(type(side) is not int or side < 0 for side in shape):

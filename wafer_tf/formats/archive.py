@@ -14,7 +14,7 @@ import numpy as np
 from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, read_entry
 from wafer_tf.dies import bad_sides, check_map, sides_fit
 from wafer_tf.errors import InputError
-from wafer_tf.formats.opened import MAX_WHOLE, Opened
+from wafer_tf.formats.opened import MAX_WHOLE, Opened, Unpacking
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_opened
 from wafer_tf.formats.recognise import CONVERT_COMMAND, SET_COMMAND
@@ -78,10 +78,12 @@ def _npz(archive: zipfile.ZipFile, keys: set[str], file: Opened, options: Option
         )
     (key,) = keys
     try:
-        data = _content(archive, f"{key}.npy", file.name)
+        data = _content(archive, f"{key}.npy", file.name, file.unpacking)
+    except InputError:
+        raise
     except DAMAGED as error:
         raise _damaged(file.name, error) from error
-    found = read_opened(Opened(io.BytesIO(data), file.name, depth=file.depth + 1), options)
+    found = read_opened(Opened(io.BytesIO(data), file.name, depth=file.depth + 1, unpacking=file.unpacking), options)
     return MapFile(format="npz", wafers=found.wafers)
 
 
@@ -91,18 +93,22 @@ def _members(
     for name in names:
         where = f"{file.name}:{name}"
         try:
-            stream = cast(BinaryIO, io.BytesIO(_content(archive, name, where)))
-            yield from read_opened(Opened(stream, where, depth=file.depth + 1), options).wafers
+            stream = cast(BinaryIO, io.BytesIO(_content(archive, name, where, file.unpacking)))
+            member = Opened(stream, where, depth=file.depth + 1, unpacking=file.unpacking)
+            yield from read_opened(member, options).wafers
         except InputError as error:
+            if file.unpacking.left < 0:
+                raise
             yield error
 
 
-def _content(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
+def _content(archive: zipfile.ZipFile, name: str, where: str, limit: Unpacking) -> bytes:
     info = archive.getinfo(name)
     if info.compress_type not in PACKINGS:
         raise InputError(f"{where}: packed by method {info.compress_type}; expected deflate, as zip and numpy pack.")
     with archive.open(info) as stream:
         data = stream.read(MAX_WHOLE + 1)
+    limit.take(len(data))
     if len(data) > MAX_WHOLE:
         raise InputError(f"{where}: unpacks to over {MAX_WHOLE} bytes; expected a file of wafer maps of at most that.")
     return data

@@ -33,6 +33,8 @@ from wafer_tf.formats.wafer_map import MapFile, WaferMap
 
 MAX_RECORD = 1 << 20
 """Bytes a record may take; those that are read take 200."""
+MAX_BLANK = 1_000_000
+"""Blank lines a file may have: a file of a few megabytes may unpack to 300 million, at 0.1 microseconds each."""
 _READ = frozenset((b"MIR:", b"MRR:", b"HBR:", b"WIR:", b"WRR:", b"WCR:", b"PRR:"))
 _PASSED_OVER = frozenset(
     b"FAR: ATR: VUR: PCR: SBR: PMR: PGR: PLR: RDR: SDR: PSR: NMR: CNR: SSR: CDR: PIR: TSR: PTR: MPR: FTR: STR: BPS: "
@@ -82,8 +84,13 @@ class _Lines:
 
     def __iter__(self) -> Iterator[tuple[int, str, bytes]]:
         unknown, first_unknown, line, begun = 0, "", 0, 0
-        pieces: list[bytes] = []
+        pieces, blank = list[bytes](), 0
         for line, text in enumerate(self._lines(), 1):
+            if not text and not pieces:
+                blank += 1
+                if blank > MAX_BLANK:
+                    raise InputError(f"{self._file.name}: line {line}: over {MAX_BLANK} blank lines; expected records.")
+                continue
             start = text[:4]
             if start[:1] == b" ":
                 if pieces:
@@ -195,7 +202,7 @@ def _wrr(log: Log, fields: _Fields) -> None:
 
 def _hbr(log: Log, fields: _Fields) -> None:
     head, site = fields.number(0, ALL), fields.number(1, ALL)
-    log.bins.append(Bin(head, site, fields.number(2, 0), fields.count(3), fields.text(4).upper()))
+    log.count(Bin(head, site, fields.number(2, 0), fields.count(3), fields.text(4).upper()))
 
 
 def _prr(log: Log, fields: _Fields) -> None:

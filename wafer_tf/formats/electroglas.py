@@ -43,15 +43,16 @@ def read(file: Opened, options: Options) -> MapFile:
             raise InputError(f"{file.name}: line {number}: {line.strip()[:40]!r}; expected XnYn, a tab, and a code.")
         elif key := _SAID.fullmatch(line):
             said.setdefault(key[1].upper(), key[2].strip())
-    places = np.array([xs, ys], np.int64)
-    wafer = _wafer(file.name, places, np.array(codes, np.int64), list(known), said, options)
+    places = np.array([xs, ys], np.int32)
+    del xs, ys
+    wafer = _wafer(file.name, places, np.array(codes, np.int16), list(known), said, options)
     return MapFile(format="Electroglas", wafers=iter([wafer]))
 
 
 def _wafer(
     file_name: str,
-    places: NDArray[np.int64],
-    codes: NDArray[np.int64],
+    places: NDArray[np.int32],
+    codes: NDArray[np.int16],
     known: list[str],
     said: dict[str, str],
     options: Options,
@@ -86,16 +87,12 @@ def _wafer(
     )
 
 
-def _that_count(places: NDArray[np.int64], passes: NDArray[np.bool_], retest: str) -> tuple[NDArray[np.int64], int]:
+def _that_count(places: NDArray[np.int32], passes: NDArray[np.bool_], retest: str) -> tuple[NDArray[np.int64], int]:
     """Return which results count, one for each place, and how many places have several."""
     x, y = places - places.min(axis=1, keepdims=True)
-    rank = np.arange(len(passes))
-    if retest == "first":
-        rank = -rank
-    elif retest == "best":
-        rank = rank + len(passes) * passes
-    place = y * (int(x.max()) + 1) + x
-    order = np.lexsort((rank, place))
-    last = np.append(np.diff(place[order]) != 0, True)
-    sizes = np.diff(np.flatnonzero(np.append(True, last)))
-    return np.sort(order[last]), int((sizes > 1).sum())
+    place = y * (np.int64(x.max()) + 1) + x
+    order = np.lexsort((passes, place)) if retest == "best" else np.argsort(place, kind="stable")
+    place = place[order]
+    new = np.append(True, place[1:] != place[:-1])
+    first, last = np.flatnonzero(new), np.flatnonzero(np.append(new[1:], True))
+    return np.sort(order[first if retest == "first" else last]), int((first != last).sum())

@@ -22,6 +22,8 @@ from wafer_tf.formats.klarf_wafer import (
 IMAGE_NAMES = frozenset({"FILENAME", "TIFFFILENAME"})
 """Statements that stand between the defects of a list, with or without a semicolon."""
 MAX_SUMMARY_ROWS = 10_000
+MAX_CLASSES = 65_536
+"""Lines a ClassLookup may have; tools write a few hundred."""
 MAX_IMAGES = 10_000
 """Images one defect may have."""
 _START = re.compile(rb"[\s;]*([^\s;]+)")
@@ -251,11 +253,13 @@ class _Reader:
     def _classes(self, start: int, after: int, stop: int) -> None:
         line = self.text.line(start)
         first, _, lines = self.text.masked[after:stop].partition(b"\n")
-        entries = [words for row in lines.split(b"\n") if (words := row.split())]
+        if lines.count(b"\n") > MAX_CLASSES:
+            raise self.text.error_on(line, f"a ClassLookup of over {MAX_CLASSES} lines; expected a tool's classes")
+        entries = [words for row in lines.split(b"\n") if (words := row.split(None, 1))]
         if not first.strip().isdigit() or int(first.strip()[:18]) != len(entries):
             declared = first.strip()[:18].decode("latin-1")
             self.content.contradicts(f"line {line}: ClassLookup declares {declared} classes and lists {len(entries)}.")
-        rows = Rows(self.text, ["CLASSNUMBER"], ["CLASSNUMBER"], limit=1_000_000)
+        rows = Rows(self.text, ["CLASSNUMBER"], ["CLASSNUMBER"], limit=MAX_CLASSES + 1)
         for number, words in enumerate(entries, line + 1):
             rows.add(words[:1], number)
         self.content.classes.update(class_numbers(rows.table()))

@@ -8,13 +8,11 @@ import zlib
 from typing import Any, BinaryIO, cast
 
 from wafer_tf.errors import InputError
-from wafer_tf.formats.opened import Opened
+from wafer_tf.formats.opened import MAX_UNPACKED, Opened, Unpacking
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.recognise import PACKED
 from wafer_tf.formats.wafer_map import MapFile
 
-MAX_UNPACKED = 2**30
-"""Bytes a file may unpack to: 20 times the largest STDF file that is usual."""
 MAX_MEMORY = 2**27
 """Bytes an xz file may ask its unpacker to set aside; `xz -6` asks for 9 million, `xz -9` for 68."""
 MAX_DEPTH = 2
@@ -33,27 +31,30 @@ def read(file: Opened, options: Options) -> MapFile:
 
     if file.depth >= MAX_DEPTH:
         raise InputError(f"{file.name}: packed {file.depth + 1} times over; expected a file that is packed once.")
-    return read_opened(Opened(unpacked(file.stream, file.head, file.name), file.name, depth=file.depth + 1), options)
+    content = unpacked(file.stream, file.head, file.name, limit=file.unpacking)
+    return read_opened(Opened(content, file.name, depth=file.depth + 1, unpacking=file.unpacking), options)
 
 
-def unpacked(stream: BinaryIO, head: bytes, name: str, *, limit: int = MAX_UNPACKED) -> BinaryIO:
+def unpacked(stream: BinaryIO, head: bytes, name: str, *, limit: int | Unpacking = MAX_UNPACKED) -> BinaryIO:
     """Return the content of a packed stream, as a stream that can go back to its start.
 
     Args:
         stream: at its start.
         head: its first bytes.
         name: what to call it in an error.
-        limit: bytes it may unpack to.
+        limit: bytes it may unpack to, or what is left of those of the archive it is in.
     """
     kind = next(kind for start, kind in PACKED.items() if head.startswith(start))
+    limit = Unpacking(name, limit) if isinstance(limit, int) else limit
     return cast(BinaryIO, io.BufferedReader(_Unpacked(stream, kind, name, limit), _CHUNK))
 
 
 class _Unpacked(io.RawIOBase):
     """A packed stream unpacked piece by piece; no more is in memory than was asked for."""
 
-    def __init__(self, stream: BinaryIO, kind: str, name: str, limit: int) -> None:
+    def __init__(self, stream: BinaryIO, kind: str, name: str, limit: Unpacking) -> None:
         super().__init__()
+        self._counted = 0
         self._stream, self._kind, self._name, self._limit = stream, kind, name, limit
         self._start()
 
@@ -98,8 +99,9 @@ class _Unpacked(io.RawIOBase):
                 "expected a whole file. Copy it anew."
             ) from error
         self._size += len(piece)
-        if self._size > self._limit:
-            raise InputError(f"{self._name}: unpacks to over {self._limit} bytes; expected a file of wafer maps.")
+        if self._size > self._counted:  # what is unpacked again, after going back to the start, counts once
+            self._limit.take(self._size - self._counted)
+            self._counted = self._size
         return piece
 
 

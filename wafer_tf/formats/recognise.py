@@ -12,6 +12,7 @@ from wafer_tf.formats.options import DEFAULT, Options
 SET_COMMAND = "python -m edge.classify"
 CONVERT_COMMAND = "python -m wafer_tf.readers"
 _XML_START = re.compile(rb"\s*(?:<\?xml|<!DOCTYPE|<!--|<[A-Za-z_])")
+_NO_ELEMENT = re.compile(rb"(?s)<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)")
 _KLARF_START = re.compile(rb"(?im)^[ \t]*(?:FileVersion[ \t]+\d|Record[ \t]+FileRecord\b)")
 _SINF_START = re.compile(rb"(?im)^[ \t]*(?:ROWCT|COLCT|BCEQU|FNLOC|RowData)[ \t]*:")
 _WMAP_START = re.compile(rb"(?m)^[ \t]*(?:WMAP|ROWCNT|COLCNT|SKIPDI|PASBIN)[ \t]")
@@ -112,7 +113,7 @@ def _xml(file: Opened, head: bytes) -> str:
         raise InputError(
             f"{file.name}: XML with a DOCTYPE or entities, which can be made to exhaust memory; expected a map without."
         )
-    root = re.search(rb"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)", head)
+    root = re.search(rb"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)", _NO_ELEMENT.sub(b"", head))
     name = root[1].decode() if root else ""
     if name.casefold() == "mapdata":
         return "e142"

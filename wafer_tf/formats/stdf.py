@@ -110,7 +110,7 @@ def _wrr(log: Log, fields: Fields) -> None:
 
 def _hbr(log: Log, fields: Fields) -> None:
     head, site, number, parts = fields.numbers("BBHI", ALL, ALL, 0, UNKNOWN)
-    log.bins.append(Bin(head, site, number, None if parts == UNKNOWN else parts, fields.letters(1)))
+    log.count(Bin(head, site, number, None if parts == UNKNOWN else parts, fields.letters(1)))
 
 
 _NOTE: dict[int, Callable[[Log, Fields], None]] = {MIR: _mir, WCR: _wcr, WIR: _wir, WRR: _wrr, HBR: _hbr}

@@ -100,7 +100,8 @@ class Rows:
         """
         if not self.count:
             raise InputError(f"{self.name}: a table of dies without a row; expected one row per die.")
-        whole = {role: np.concatenate(parts) for role, parts in self._parts.items() if parts}
+        parts, self._parts = self._parts, {}  # each goes when its whole is there: together they take twice the memory
+        whole = {role: np.concatenate(parts.pop(role)) for role in list(parts) if parts[role]}
         role, states, assumed = self._judged(whole)
         shown = "bin" if "bin" in whole else role
         steps: dict[int, set[str]] = {}

@@ -16,6 +16,8 @@ MAX_TALL = 24
 """Lines of three numbers beyond which no grid is so narrow."""
 MAX_PREFACE = 200
 """Lines before a table that are searched for its header."""
+MAX_LINE = 1 << 16
+"""Characters of a line."""
 PIECE = 1 << 20
 """Characters of a table that are parted at a time."""
 _COMMENT = re.compile(r"\s*(?:#|//|%|\*)\s*")
@@ -88,6 +90,9 @@ def pieces(text: str, layout: Layout, name: str) -> Iterator[tuple[Sequence[int]
         end = text.find("\n", at + PIECE)
         end = len(text) if end < 0 else end
         lines = text[at:end].split("\n")
+        if len(max(lines, key=len)) > MAX_LINE:
+            long = next(n for n, text_line in enumerate(lines, line) if len(text_line) > MAX_LINE)
+            raise InputError(f"{name}, line {long}: over {MAX_LINE} characters; expected one die a line.")
         rows = _rows(lines, layout.mark, line, name)
         numbers: Sequence[int] = range(line, line + len(lines))
         if set(map(len, rows)) != {wide}:

@@ -75,13 +75,13 @@ class Dies:
     def __init__(self, results: NDArray[Any], passed: NDArray[np.bool_]) -> None:
         """Sort results by place. The same place again is a retest, flagged or not: testers often leave the flag out."""
         self.results, self.passed = results, passed
-        x, y = results["x"].astype(np.int64), results["y"].astype(np.int64)
-        placed = np.flatnonzero((x != NO_COORDINATE) & (y != NO_COORDINATE))
-        place = ((y + _OFFSET) << 16 | x + _OFFSET)[placed]
+        placed = np.flatnonzero((results["x"] != NO_COORDINATE) & (results["y"] != NO_COORDINATE))
+        place = (results["y"].astype(np.int32) << 16 | results["x"].astype(np.int32) + _OFFSET)[placed]
         by_place = np.argsort(place, kind="stable")
         place, index = place[by_place], placed[by_place]
-        first = np.flatnonzero(np.diff(place, prepend=-1))
-        last = np.flatnonzero(np.diff(place, append=-1))
+        del placed, by_place
+        new = np.append(True, place[1:] != place[:-1])[: len(place)]
+        first, last = np.flatnonzero(new), np.flatnonzero(np.append(new[1:], True)[: len(place)])
         best = last
         if len(first):
             latest_pass = np.maximum.reduceat(np.where(passed[index], np.arange(len(index)), -1), first)
@@ -92,7 +92,7 @@ class Dies:
             "best": index[best],
         }
         self.retested = int(np.count_nonzero(first != last))
-        self.unplaced = len(results) - len(placed)
+        self.unplaced = len(results) - len(index)
 
     def tallies(self) -> list[Counter[int]]:
         """Return the parts in each bin, in all ways a tester may count them.

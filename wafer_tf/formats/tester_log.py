@@ -19,6 +19,8 @@ MAX_PARTS = 6_000_000
 """A file of more results is refused: all are in memory up to its end, where the bins are told."""
 MAX_WAFERS = 1000
 """A file of more is refused; a lot has 25."""
+MAX_COUNTS = 200_000
+"""Records of bins (HBR) a file may have; a lot of 25 wafers on 32 sites with 64 bins each has 51,200."""
 NO_COORDINATE = -32768
 RETEST, ABNORMAL, FAILED, NO_VERDICT = 0b11, 1 << 2, 1 << 3, 1 << 4
 """Bits of a part's flags."""
@@ -187,6 +189,16 @@ class Log:
             self._list(tested)
         tested.wafer = tested.wafer or wafer
         tested.ended.append(ended)
+
+    def count(self, bin_: Bin) -> None:
+        """Take a bin's record.
+
+        Raises:
+            InputError: more than a file may have.
+        """
+        if len(self.bins) == MAX_COUNTS:
+            raise InputError(f"{self.name}: over {MAX_COUNTS} records of bins (HBR); expected at most that.")
+        self.bins.append(bin_)
 
     def _list(self, tested: Tested) -> None:
         if len(self.wafers) == MAX_WAFERS:

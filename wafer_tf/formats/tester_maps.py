@@ -1,11 +1,12 @@
 """From a tester's log (STDF, ATDF) to wafer maps. Needs numpy alone."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wafer_tf.dies import Die, check_map
 from wafer_tf.errors import InputError
@@ -84,7 +85,7 @@ def _map_of(tested: Tested, dies: Dies, name: str, log: Log, verdicts: Verdicts,
         step=tested.step,
         time=_iso(tested.time),
         corner=corner,
-        bins=_bins(Counter(zip(passed.tolist(), chosen["bin"].tolist(), strict=True))),
+        bins=_bins(passed, chosen["bin"]),
         retested=dies.retested,
         facts=dict(log.facts),
         assumed=(*assumed, *verdicts.assumed(dies.results)),
@@ -96,10 +97,11 @@ def _map_of(tested: Tested, dies: Dies, name: str, log: Log, verdicts: Verdicts,
     )
 
 
-def _bins(counted: Counter[tuple[bool, int]]) -> tuple[BinCount, ...]:
+def _bins(passed: NDArray[np.bool_], bins: NDArray[np.integer[Any]]) -> tuple[BinCount, ...]:
+    keys, counts = np.unique(np.where(passed, 0, 1 << 16) + bins, return_counts=True)
     return tuple(
-        BinCount(str(number), passes, dies)
-        for (passes, number), dies in sorted(counted.items(), key=lambda item: (not item[0][0], item[0][1]))
+        BinCount(str(key & 0xFFFF), key >> 16 == 0, dies)
+        for key, dies in zip(keys.tolist(), counts.tolist(), strict=True)
     )
 
 

@@ -142,6 +142,7 @@ def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
             "settle": 2.0,
             "metrics_file": None,
             "once": False,
+            "e142": None,
         }
         | common
         | _unsaid()

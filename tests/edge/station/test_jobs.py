@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.station import __main__ as station
 from edge.station import inputs
 from edge.station.__main__ import main
 from tests.station import npy, synthetic, text
@@ -74,7 +73,7 @@ def test_a_pipe_is_read_only_as_far_as_shows_that_it_is_too_long(
 
     writer = threading.Thread(target=write)
     writer.start()
-    with station._open(str(tmp_path / "pipe")) as file:
+    with inputs.open_input(str(tmp_path / "pipe")) as file:
         assert len(file.read()) == 100_001
     writer.join()
 
