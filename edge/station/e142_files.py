@@ -23,7 +23,7 @@ _MAX_SAME = 1000
 
 
 class E142Folder:
-    """Where E142 files go, each called LOT_WAFER.xml, or as its map's file where the lot or wafer is not known.
+    """Where E142 files go, each called LOT_WAFER.xml; a wafer that is not named is called as the file of its map.
 
     No file of another wafer is ever replaced: the name then ends in _2, _3 and so on.
     """
@@ -68,8 +68,8 @@ class E142Folder:
         return path
 
     def _place(self, wafer: WaferMap, record: Record) -> Path:
-        stem = f"{wafer.lot}_{wafer.wafer}" if record["lot"] and record["wafer"] else _stem(record)
-        for path in self._names(safe_name(stem)):
+        stem = safe_name("_".join(filter(None, (wafer.lot.strip(), wafer.wafer.strip()))))
+        for path in self._names(stem):
             if not path.exists():
                 return path
             if not _is_of(path, wafer):
@@ -78,7 +78,7 @@ class E142Folder:
                 return path
             if path not in self._mine:
                 raise InputError(f"{path}: is there already, of the same wafer; not replaced without --overwrite.")
-        raise InputError(f"--e142 {self._path}: over {_MAX_SAME} files are called {safe_name(stem)}; choose another.")
+        raise InputError(f"--e142 {self._path}: over {_MAX_SAME} files are called {stem}; choose another folder.")
 
     def _names(self, stem: str) -> Iterator[Path]:
         yield self._path / f"{stem}.xml"
