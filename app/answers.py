@@ -6,10 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
+from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.formats.wafer_map import WaferMap
 
 ESCAPE_PROB = 0.2
 """A call of none is doubted from this probability of any defect up. What that catches: docs/explanation/scores.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a map comes from.
+
+    Attributes:
+        file: name of the file.
+        format: its format and version, in words.
+        found: the map, and what the file says of it.
+        options: how it was read.
+        picture: the file itself where it is a picture; None where it is none.
+    """
+
+    file: str
+    format: str
+    found: WaferMap
+    options: Options = DEFAULT
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +40,13 @@ class Wafer:
         name: what the user knows it by.
         grid: (rows, cols) uint8, die states 0..2, checked.
         label: index into CLASSES, UNLABELLED where nobody has said.
-        said: what its file says of it; None where it comes from none.
+        origin: the file it was read from; None of a map that was drawn.
     """
 
     name: str
     grid: NDArray[np.uint8]
     label: int = UNLABELLED
-    said: WaferMap | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, eq=False)

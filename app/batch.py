@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import panel, parts, reading, samples
+from app import file_facts, panel, parts, reading, samples
 from app.answers import Answer, Wafer
 from app.table import DOUBTS, Row, columns, narrowed, row_of, to_csv
-from app.uploads import MAX_BYTES, MAX_FILES, MAX_MAPS, Rejected, read_uploads
+from app.uploads import MAX_ALL_BYTES, MAX_BYTES, MAX_FILES, MAX_MAPS, Rejected, read_uploads
 from wafer_tf.dies import CLASSES
+from wafer_tf.formats.options import Options
 
 if TYPE_CHECKING:
     from app.engine import Engine
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 Judged = tuple[Wafer | Rejected, Answer | None]
 
 HELP = (
-    "What a tester, prober or inspection tool writes (STDF, KLARF, SEMI E142 or G85, SINF, ...), a table of dies, a "
-    "grid of 0 (no die), 1 (passes) and 2 (fails), a picture of a map, or a set of maps as npz or Parquet. Up to "
-    f"{MAX_BYTES // 2**20} MB a file, {MAX_FILES} files, {MAX_MAPS:,} wafers."
+    "Any file of a prober, tester or inspection tool, told by its content: STDF, ATDF, KLARF, SEMI E142 and G85, SINF, "
+    "WMAP, TSK, Electroglas; a table of dies or a grid as CSV, text, Excel, Parquet, npy or npz; a picture of a map as "
+    "PNG, JPEG or BMP; tools' files and grids also packed by gzip or zip. Up to "
+    f"{MAX_BYTES // 2**20} MB a file, {MAX_ALL_BYTES // 2**20} MB and {MAX_FILES} files in all, {MAX_MAPS:,} wafers."
 )
 KEPT = "Nothing uploaded is kept: it stays in the memory of the server until you remove it or close the page."
 
@@ -28,8 +30,8 @@ KEPT = "Nothing uploaded is kept: it stays in the memory of the server until you
 def show(engine: "Engine", reference: "Reference") -> None:
     """Take files, judge their maps, and show one map, or a table of many."""
     st.file_uploader("Your wafer maps", accept_multiple_files=True, key=_uploader(), on_change=_take, help=HELP)
-    reading.show(_take)
-    items: list[Wafer | Rejected] = st.session_state.get("maps", [])
+    options = reading.ask()
+    items = _items(options)
     if not items:
         st.html(parts.caption(f"{HELP} {KEPT}"))
         st.button("Try it with the samples", on_click=_take_samples)
@@ -39,6 +41,7 @@ def show(engine: "Engine", reference: "Reference") -> None:
     rejected = [item for item in items if isinstance(item, Rejected)]
     if rejected:
         st.html(parts.rejections(rejected))
+        file_facts.show_refused(rejected)
     wafers = [item for item in items if isinstance(item, Wafer)]
     if len(wafers) == 1:
         panel.show(engine, reference, wafers[0], about=panel.about(wafers[0]))
@@ -115,17 +118,37 @@ def _uploader() -> str:
     return f"files {st.session_state.setdefault('emptied', 0)}"
 
 
+def _items(options: Options | None) -> list[Wafer | Rejected]:
+    """Return the maps of the files, read anew where other files came or `options` changed; None changes nothing."""
+    state = st.session_state
+    if "files" in state and options is not None and options != state.get("read with"):
+        with st.spinner("Reading the files"):
+            _put(read_uploads(state["files"], options))
+        state["read with"] = options
+    items: list[Wafer | Rejected] = state.get("maps", [])
+    return items
+
+
 def _take() -> None:
-    files = st.session_state.get(_uploader()) or []  # a file that was removed meanwhile is None
-    _put(read_uploads(((file.name, file.getvalue()) for file in files if file), reading.options()))
+    """Keep what the uploader holds: it forgets its files when another view is shown, and they may be read again.
+
+    A file that was removed while the page ran has no contents left, and none of a file's attributes.
+    """
+    held = st.session_state.get(_uploader()) or []
+    st.session_state["files"] = [(file.name, file.getvalue()) for file in held if hasattr(file, "getvalue")]
+    st.session_state.pop("read with", None)
+    if not st.session_state["files"]:
+        _put([])
 
 
 def _take_samples() -> None:
+    st.session_state.pop("files", None)
     _put([replace(wafer, name=f"{wafer.name} (synthetic)") for wafer in samples.every()])
 
 
 def _remove() -> None:
-    st.session_state["emptied"] += 1
+    st.session_state["emptied"] = st.session_state.get("emptied", 0) + 1
+    st.session_state.pop("files", None)
     _put([])
 
 
@@ -135,7 +158,9 @@ def _put(items: list[Wafer | Rejected]) -> None:
 
 
 _LOOKS = {
-    "wafer": st.column_config.TextColumn("Wafer", pinned=True),
+    "wafer": st.column_config.TextColumn("Name", pinned=True),
+    "lot": st.column_config.TextColumn("Lot"),
+    "wafer_id": st.column_config.TextColumn("Wafer"),
     "product": st.column_config.TextColumn("Product"),
     "call": st.column_config.TextColumn("Call"),
     "prob": st.column_config.NumberColumn("Probability", format="percent"),

@@ -4,12 +4,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app import parts
+from app import file_facts, parts
 from app.answers import Answer, Wafer
 from app.engine import Engine
 from app.similar import Reference
 from app.wafer import draw, known_as, paint
-from edge.station.inspect import details
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, METHODS
 from wafer_tf.explaining.narrative import call_facts, sentence
@@ -55,17 +54,19 @@ def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad:
         + parts.agreement(answer)
         + parts.story(sentence(facts))
     )
-    if wafer.said:
-        with st.expander("What the file says"):
-            st.code("\n".join(line.removeprefix("  ") for line in details(wafer.said)), language=None)
+    if wafer.origin is not None:
+        file_facts.show(wafer.origin)
     _similar(reference, answer)
 
 
 def about(wafer: Wafer) -> str:
     """Return what is known of an uploaded wafer."""
     rows, cols = wafer.grid.shape
+    said = wafer.origin.found if wafer.origin else None
+    known = [f"{kind} {text}" for kind in ("lot", "wafer") if said and (text := getattr(said, kind))]
+    name = wafer.name if said and wafer.name == f"{said.lot}/{said.wafer}" else ", ".join([wafer.name, *known])
     label = "" if wafer.label == UNLABELLED else f", labelled {known_as(wafer)}"
-    return f"{wafer.name}: {rows} x {cols} cells{label}"
+    return f"{name}: {rows} x {cols} cells{label}"
 
 
 @st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})

@@ -88,10 +88,21 @@ def learned(answer: Answer) -> str:
 
 def rejections(rejected: Sequence[Rejected], *, most: int = 20) -> str:
     """Return the list of files and maps that were not judged, each with its reason."""
-    items = "".join(f"<li><b>{escape(item.name)}</b>: {escape(item.reason)}</li>" for item in rejected[:most])
+    reasons = [(item.name, item.reason.removeprefix(f"{item.name}: ")) for item in rejected[:most]]
+    items = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in reasons)
     more = f"<li>and {len(rejected) - most:,} more</li>" if len(rejected) > most else ""
     count = "1 was" if len(rejected) == 1 else f"{len(rejected):,} were"
     return f'<div class="rejected" role="alert">{count} not judged:<ul>{items}{more}</ul></div>'
+
+
+def facts(known: Sequence[tuple[str, str]]) -> str:
+    """Return what is known of a wafer as a table: what it is and its text; a warning stands out."""
+    rows = "".join(
+        f'<tr class="{"warns" if name == "warning" else ""}"><th scope="row">{escape(name)}</th>'
+        f"<td>{escape(text)}</td></tr>"
+        for name, text in known
+    )
+    return f'<table class="facts">{rows}</table>'
 
 
 def failure(text: str) -> str:

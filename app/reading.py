@@ -1,59 +1,83 @@
-"""What the uploaded files do not say themselves, asked of the user."""
+"""What uploaded files do not say, asked of the user: the flags of reading as fields."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import streamlit as st
 
+from app import parts
 from wafer_tf.errors import UsageError
 from wafer_tf.formats import flags
 from wafer_tf.formats.options import Options
 
-AS_SAID = "as the file says"
-_CHOICES = {
-    "y-axis": ("y grows", (AS_SAID, "down", "up")),
-    "orient": ("Notch", (AS_SAID, "down", "left", "up", "right")),
-    "retest": ("Of a die tested again", ("last", "first", "best")),
+CHOICES = {
+    "y-axis": ("y grows", {"": "as the file says, else down", "down": "down", "up": "up"}),
+    "orient": (
+        "The notch is",
+        {"": "as the file says, else down", "down": "down", "left": "left", "up": "up", "right": "right"},
+    ),
+    "retest": (
+        "Of a die tested again",
+        {"": "the last result", "first": "the first result", "best": "the best result"},
+    ),
 }
-_TEXTS = {
-    "pass-bins": ("Bins that pass", "1,7"),
-    "states": ("Grid values: no die, pass, fail", "0,128,255"),
-    "columns": ("Columns of a table", "x=DieX,y=DieY,bin=Grade"),
-    "colours": ("Picture colours: no die, pass, fail", "#ffffff,#00ff00,#ff0000"),
+"""Flags with few values: the field's label, and the words of each value; "" is the default."""
+TEXTS = {
+    "pass-bins": ("Passing bins", "1,7"),
+    "states": ("Values for no die, pass, fail", "0,128,255"),
+    "colours": ("A picture's no die, pass, fail", "#ffffff,#00ff00,#ff0000"),
+    "columns": ("A table's columns", "x=DieX,y=DieY,bin=Grade"),
+    "class": ("KLARF classes that count", "3,7"),
+    "min-defect-size": ("Smallest defect, µm", "0.5"),
+    "overlay": ("E142 overlay", "name"),
 }
+"""Flags that are written: the field's label, and an example."""
+LENIENT = "Take files whose own counts differ, with a warning"
+MAX_TEXT = 200
 
 
-def show(on_change: Callable[[], None]) -> None:
-    """Show the fields, by their flags; a change of one calls `on_change`."""
-    with st.expander("Reading files: what they do not say"):
-        first, second, third = st.columns(3)
-        for place, (flag, (label, options)) in zip((first, second, third), _CHOICES.items(), strict=True):
-            place.selectbox(label, options, key=_key(flag), on_change=on_change)
-        for place, (flag, (label, example)) in zip(st.columns(4), _TEXTS.items(), strict=True):
-            place.text_input(label, placeholder=example, max_chars=200, key=_key(flag), on_change=on_change)
-        st.checkbox("Take files that contradict themselves", key=_key("lenient"), on_change=on_change)
-        if wrong := st.session_state.get("reading wrong"):
-            st.error(wrong)
+def ask() -> Options | None:
+    """Show the fields; return what they ask for, None where a field holds what cannot be read."""
+    with st.expander("Reading files: what a file does not say"):
+        said = "A message that names --pass-bins means the field Passing bins, and so on. Files are read again at once."
+        st.html(parts.caption(said))
+        places = [column for _ in range(3) for column in st.columns(4, vertical_alignment="bottom")]
+        given = {}
+        for place, (name, (label, words)) in zip(places, CHOICES.items(), strict=False):
+            given[name] = place.selectbox(
+                label, list(words), format_func=words.__getitem__, key=f"reading {name}", persist_state="session"
+            )
+        for place, (name, (label, example)) in zip(places[len(CHOICES) :], TEXTS.items(), strict=False):
+            given[name] = place.text_input(
+                label,
+                placeholder=f"such as {example}",
+                help=f"--{name}",
+                max_chars=MAX_TEXT,
+                key=f"reading {name}",
+                persist_state="session",
+            )
+        lenient = st.checkbox(LENIENT, help="--lenient", key="reading lenient", persist_state="session")
+        try:
+            return options_of(given, lenient=lenient)
+        except UsageError as error:
+            st.html(parts.failure(f"{error} The files are shown as they were read before."))
+            return None
 
 
-def options() -> Options:
-    """Return what the fields say; a field that makes no sense is named on the page and left out."""
-    words = []
-    for flag in _CHOICES:
-        value = st.session_state.get(_key(flag), AS_SAID)
-        if value != AS_SAID:
-            words.append(f"--{flag}={value}")
-    for flag in _TEXTS:
-        if text := st.session_state.get(_key(flag), "").strip():
-            words.append(f"--{flag}={text}")
-    if st.session_state.get(_key("lenient")):
-        words.append("--lenient")
-    st.session_state["reading wrong"] = ""
+def options_of(given: Mapping[str, str | None], *, lenient: bool) -> Options:
+    """Return what fields ask for.
+
+    Args:
+        given: what stands in the field of a flag, by its name; empty for the default.
+        lenient: as of `Options`.
+
+    Raises:
+        UsageError: a field holds what its flag does not take; its label is named.
+    """
+    words = [f"--{name}={text.strip()}" for name, text in given.items() if text and text.strip()]
     try:
-        return flags.from_words(words)
+        return flags.from_words([*words, *(["--lenient"] if lenient else [])])
     except UsageError as error:
-        st.session_state["reading wrong"] = str(error)
-        return Options()
-
-
-def _key(flag: str) -> str:
-    return f"reading {flag}"
+        text = str(error)
+        for name, (label, _) in TEXTS.items():
+            text = text.replace(f"argument --{name}:", f"{label}:")
+        raise UsageError(text) from None

@@ -20,6 +20,7 @@ class Row:
 
     Attributes:
         wafer: its name.
+        lot, wafer_id, product: as its file names them.
         call, prob: the float model's class and its probability.
         runner_up: the second likeliest class.
         defect_prob: probability of any defect.
@@ -28,11 +29,13 @@ class Row:
         label: what the file says it is.
         rows, cols, dies, failing: of the map.
         learned: whether the map or a turned copy was in the training or validation part: its call proves nothing.
-        product: as the file says; "" where it does not.
         reason: why it was not judged; "" where it was.
     """
 
     wafer: str
+    lot: str = ""
+    wafer_id: str = ""
+    product: str = ""
     call: str | None = None
     prob: float | None = None
     runner_up: str | None = None
@@ -46,7 +49,6 @@ class Row:
     dies: int | None = None
     failing: int | None = None
     learned: bool | None = None
-    product: str = ""
     reason: str = ""
 
 
@@ -59,8 +61,12 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
     if isinstance(wafer, Rejected) or answer is None:
         return Row(wafer.name, reason=wafer.reason if isinstance(wafer, Rejected) else "")
     int8 = answer.prob_int8
+    said = None if wafer.origin is None else wafer.origin.found
     return Row(
         wafer=wafer.name,
+        lot=said.lot if said else "",
+        wafer_id=said.wafer if said else "",
+        product=said.product if said else "",
         call=CLASSES[answer.call],
         prob=float(answer.prob.max()),
         runner_up=CLASSES[int(np.argsort(answer.prob)[-2])],
@@ -74,7 +80,6 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
         dies=int((wafer.grid != Die.ABSENT).sum()),
         failing=int((wafer.grid == Die.FAIL).sum()),
         learned=answer.learned,
-        product=wafer.said.product if wafer.said else "",
     )
 
 

@@ -104,7 +104,7 @@ def report(found: Inspected, *, every: bool = False) -> str:
     for wafer in maps if every or count == 1 else maps[:1]:
         if count > 1:
             lines += ["", f"  {name_of(wafer) or 'the first'}:"]
-        lines += details(wafer)
+        lines += _details(wafer)
     for number, each in enumerate(found.wafers, 1):
         if isinstance(each, InputError):
             lines += _entry(
@@ -183,13 +183,12 @@ def _table(wafers: Sequence[WaferMap | InputError]) -> list[str]:
     ]
 
 
-def details(wafer: WaferMap) -> list[str]:
-    """Return what a file says of a wafer, a line each."""
+def facts_of(wafer: WaferMap) -> list[tuple[str, str]]:
+    """Return what a file says of a wafer: what it is and its text, more than once where there is more to say."""
     passing, failing = _counts(wafer)
     dies = passing + failing
     rows, cols = wafer.grid.shape
-    lines: list[str] = []
-    for label, text in (
+    known = (
         ("product", wafer.product),
         ("lot", wafer.lot),
         ("wafer", wafer.wafer),
@@ -202,9 +201,12 @@ def details(wafer: WaferMap) -> list[str]:
         *wafer.facts.items(),
         *(("assumed", text) for text in wafer.assumed),
         *(("warning", text) for text in wafer.warnings),
-    ):
-        lines += _entry(label, text) if text else []
-    return lines
+    )
+    return [(label, text) for label, text in known if text]
+
+
+def _details(wafer: WaferMap) -> list[str]:
+    return [line for label, text in facts_of(wafer) for line in _entry(label, text)]
 
 
 def _entry(label: str, text: str) -> list[str]:

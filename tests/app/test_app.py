@@ -3,6 +3,7 @@
 import argparse
 import base64
 import csv
+import dataclasses
 import io
 import os
 import re
@@ -10,22 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tomllib
+from numpy.typing import NDArray
 from PIL import Image
 
-from app import parts, uploads
+from app import file_facts, parts, reading, uploads
 from app.answers import ESCAPE_PROB, Answer, Wafer
 from app.options import choose, parser
 from app.table import COLUMNS, Row, columns, narrowed, row_of, to_csv
 from app.uploads import Rejected, read_uploads
 from app.wafer import THUMBNAIL_CELLS, grid_of, round_wafer, thumbnail
-from tests import ROOT
+from edge.station.inspect import facts_of
+from tests import ROOT, SHARED
 from tests.station import npy, npz, text, wafer_set
 from wafer_tf import released
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.figures.style import DIE_COLOURS
+from wafer_tf.formats.options import Options
 from wafer_tf.readers import write_parquet
 from wafer_tf.waferset import WaferSet
 
@@ -134,7 +139,8 @@ def test_a_parquet_set_of_too_many_cells_is_rejected(tmp_path: Path, monkeypatch
     monkeypatch.setattr(uploads, "MAX_CELLS", 1000)
     maps = WaferSet.from_maps([np.ones((300, 300), np.uint8)], label=[NONE])
     (item,) = read_uploads([("set.parquet", parquet(tmp_path / "set", maps))])
-    assert item == Rejected("set.parquet", "90,000 cells in all; expected at most 1,000. Split the file.")
+    assert isinstance(item, Rejected)
+    assert "90,000 cells, more than fit; expected at most 1,000 in all" in item.reason
 
 
 @pytest.mark.parametrize("form", ["npy", "npz", "npz set", "parquet"])
@@ -148,6 +154,159 @@ def test_whatever_byte_is_wrong_a_file_gives_wafers_or_a_reason(form: str, tmp_p
         damaged[int(rng.integers(len(damaged)))] = int(rng.integers(256))
         for item in read_uploads([("file", bytes(damaged))]):
             assert isinstance(item, Wafer) or item.reason
+
+
+def test_the_cells_of_all_files_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_CELLS", 20)
+    found = read_uploads([("a.npy", npy(GRID)), ("b.npy", npy(OTHER)), ("set.npz", wafer_set([GRID, GRID]))])
+    assert [type(item) for item in found] == [Wafer, Rejected, Rejected]
+    assert "12 cells, more than fit; expected at most 20 in all" in found[1].reason  # type: ignore[union-attr]
+
+
+def test_the_bytes_of_all_files_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_ALL_BYTES", 2 * len(npy(GRID)))
+    found = read_uploads([(f"{i}.npy", npy(GRID)) for i in range(4)])
+    assert [type(item) for item in found] == [Wafer, Wafer, Rejected]
+    assert "left out, with all after it" in found[2].reason  # type: ignore[union-attr]
+
+
+# === Files of tools ===
+
+TWO_WAFERS = b"lot,wafer,x,y,bin\n" + b"".join(
+    b"L9,%d,%d,%d,%d\n" % (wafer, x, y, 7 if x == y == 1 else 1) for wafer in (4, 5) for y in range(4) for x in range(3)
+)
+
+
+def test_wafers_of_one_file_go_by_lot_and_wafer_and_bring_what_it_says() -> None:
+    first, second = read_uploads([("dies.csv", TWO_WAFERS)])
+    assert isinstance(first, Wafer)
+    assert (first.name, second.name) == ("L9/4", "L9/5")
+    assert first.origin is not None
+    assert (first.origin.file, first.origin.format) == ("dies.csv", "table of dies")
+    row = row_of(first, answer({"Loc": 0.9}))
+    assert (row.wafer, row.lot, row.wafer_id, row.dies, row.failing) == ("L9/4", "L9", "4", 12, 1)
+    assert ("bins", "1: 11 pass, 7: 1") in facts_of(first.origin.found)
+
+
+def test_the_only_wafer_of_a_file_goes_by_the_files_name() -> None:
+    (wafer,) = read_uploads([("L9-4.csv", TWO_WAFERS[: TWO_WAFERS.index(b"L9,5")])])
+    assert wafer.name == "L9-4.csv"
+
+
+def test_what_a_user_says_of_files_decides_how_they_are_read() -> None:
+    options = reading.options_of({"pass-bins": " 1,7 ", "y-axis": "", "states": None}, lenient=False)
+    assert options == Options(pass_bins=frozenset({"1", "7"}))
+    first, _ = read_uploads([("dies.csv", TWO_WAFERS)], options)
+    assert isinstance(first, Wafer)
+    assert not (first.grid == 2).any()
+
+
+def test_a_field_that_cannot_be_read_is_named_by_its_label() -> None:
+    with pytest.raises(UsageError, match=r"^A picture's no die, pass, fail: 'red'; expected three different ones"):
+        reading.options_of({"colours": "red"}, lenient=True)
+
+
+def test_fields_are_all_the_flags_of_reading() -> None:
+    given = {name: ("up" if name == "y-axis" else "first" if name == "retest" else "down") for name in reading.CHOICES}
+    given |= {name: example for name, (_, example) in reading.TEXTS.items()}
+    options = reading.options_of(given, lenient=True)
+    default = Options()
+    same = {f.name for f in dataclasses.fields(Options) if getattr(options, f.name) == getattr(default, f.name)}
+    assert same == {"part"}  # no flag sets it
+
+
+def test_a_file_cut_off_gives_the_wafers_before_and_says_why() -> None:
+    found = read_uploads([("dies.csv", TWO_WAFERS + b"L9,6,0,0,\n")])
+    assert any(isinstance(item, Rejected) and "dies.csv" in item.reason for item in found)
+
+
+def test_dies_in_a_parquet_file_are_read_from_memory_under_the_files_name(tmp_path: Path) -> None:
+    table = pd.read_csv(io.BytesIO(TWO_WAFERS))
+    table.to_parquet(tmp_path / "dies")
+    found = read_uploads([("dies.parquet", (tmp_path / "dies").read_bytes())])
+    assert [item.name for item in found] == ["L9/4", "L9/5"]
+    table.drop(columns="bin").to_parquet(tmp_path / "none")
+    (item,) = read_uploads([("none.parquet", (tmp_path / "none").read_bytes())])
+    assert isinstance(item, Rejected)
+    assert "none.parquet" in item.reason
+    assert str(tmp_path) not in item.reason
+
+
+def test_a_workbook_is_read(tmp_path: Path) -> None:
+    pd.read_csv(io.BytesIO(TWO_WAFERS)).to_excel(tmp_path / "dies.xlsx", index=False)
+    found = read_uploads([("dies.xlsx", (tmp_path / "dies.xlsx").read_bytes())])
+    assert [item.name for item in found] == ["L9/4", "L9/5"]
+
+
+def test_the_real_files_of_tools_are_read_as_their_licences_say() -> None:
+    folder = SHARED / "data" / "formats"
+    if not folder.is_dir():
+        pytest.skip("the real files of tools (../shared/data) are not on this machine")
+    names = ("lot2.stdf.gz", "CPS3TwithoutReview.001", "SEMI_G85_1101_MIN.xml")
+    found = read_uploads([(name, (folder / name).read_bytes()) for name in names])
+    rows = [row_of(item, answer({"Loc": 0.9})) for item in found]
+    assert [(row.wafer, row.lot, row.rows, row.cols, row.dies, row.failing) for row in rows] == [
+        ("lot2.stdf.gz", "GAL-LOT", 43, 42, 1456, 67),
+        ("CPS3TwithoutReview.001", "HJU008", 83, 76, 4988, 15),
+        ("SEMI_G85_1101_MIN.xml", rows[2].lot, 60, 60, 2808, 43),
+    ]
+    assert rows[0].product == "GOLD8BAR"
+
+
+# === Pictures ===
+
+
+def drawn_wafer(*, pitch: int = 12) -> tuple[bytes, NDArray[np.uint8]]:
+    """A PNG of a round wafer of 25 x 25 dies with borders, and its map."""
+    grid = round_wafer(25)
+    grid[3:8, 10:15] = 2
+    colours = np.array([[255, 255, 255], [0, 170, 0], [220, 0, 0]], np.uint8)
+    picture = np.repeat(np.repeat(colours[grid], pitch, axis=0), pitch, axis=1)
+    dies = np.repeat(np.repeat(grid > 0, pitch, axis=0), pitch, axis=1)
+    edge = np.zeros(25 * pitch, bool)
+    edge[::pitch] = True
+    picture[(edge[:, None] | edge) & dies] = 60
+    stream = io.BytesIO()
+    Image.fromarray(np.pad(picture, ((20, 20), (30, 10), (0, 0)), constant_values=255)).save(stream, "PNG")
+    return stream.getvalue(), grid
+
+
+def test_a_picture_is_read_and_lines_are_drawn_where_its_dies_meet() -> None:
+    pytest.importorskip("wafer_tf.readers.picture")
+    data, grid = drawn_wafer()
+    (wafer,) = read_uploads([("map.png", data)])
+    assert isinstance(wafer, Wafer)
+    np.testing.assert_array_equal(wafer.grid, grid)
+    assert wafer.origin is not None
+    assert wafer.origin.picture == data
+    shown = file_facts.with_grid(data, "map.png", Options())
+    lines = (shown == file_facts.LINE).all(axis=-1)
+    rows, cols = np.flatnonzero(lines.mean(axis=1) > 0.7), np.flatnonzero(lines.mean(axis=0) > 0.7)
+    for found, first in ((rows, 20), (cols, 30)):
+        assert len(found) == 26
+        assert np.abs(found - (first + 12 * np.arange(26))).max() <= 2
+
+
+def test_a_picture_of_a_pixel_a_die_is_enlarged_so_that_its_dies_can_be_seen_between_the_lines() -> None:
+    pytest.importorskip("wafer_tf.readers.picture")
+    _, grid = drawn_wafer()
+    stream = io.BytesIO()
+    Image.fromarray(np.array([0, 180, 255], np.uint8)[grid]).save(stream, "PNG")
+    shown = file_facts.with_grid(stream.getvalue(), "map.png", Options())
+    assert shown.shape == (200, 200, 3)
+    assert 0.2 < (shown == file_facts.LINE).all(axis=-1).mean() < 0.3
+
+
+def test_a_picture_without_a_grid_is_refused_and_kept_to_be_shown() -> None:
+    pytest.importorskip("wafer_tf.readers.picture")
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG")
+    (item,) = read_uploads([("noise.png", stream.getvalue())])
+    assert isinstance(item, Rejected)
+    assert item.picture == stream.getvalue()
+    assert "no regular grid" in item.reason
+    assert "<b>noise.png</b>: no regular grid" in parts.rejections([item])
 
 
 def test_a_long_name_is_cut() -> None:
@@ -245,7 +404,7 @@ def test_columns_without_a_value_are_left_out() -> None:
     assert "label" not in columns([ROWS[2]])
     assert "reason" not in columns(ROWS[:3])
     assert "product" not in columns(ROWS)
-    assert list(columns([*ROWS, Row("a/4", product="CHIP7")])) == list(COLUMNS)
+    assert list(columns([*ROWS, Row("a/4", "a", "4", "CHIP7")])) == list(COLUMNS)
 
 
 def test_csv_reads_back_and_holds_no_formula() -> None:

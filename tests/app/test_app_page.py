@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamlit.elements.widgets import file_uploader
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 from streamlit.testing.v1 import AppTest
 
 from app.__main__ import main
@@ -184,6 +186,67 @@ def test_a_map_the_run_was_trained_on_is_said_to_prove_nothing(page: AppTest, sm
     assert "its call proves nothing" not in html(page)
     upload(page, ("set.npz", wafer_set([learned, other], label=np.array(["none", "none"]))))
     assert "of 1 labels met, 1 not counted there" in html(page)
+
+
+# === What files do not say ===
+
+DIES = b"lot,wafer,x,y,bin\n" + b"".join(
+    b"L9,%d,%d,%d,%d\n" % (w, x, y, 7 if y == 0 else 1) for w in (4, 5) for y in range(4) for x in range(3)
+)
+
+
+def test_wafers_of_a_table_of_dies_stand_with_lot_and_wafer_and_what_the_file_says(page: AppTest) -> None:
+    upload(page, ("dies.csv", DIES))
+    table = page.dataframe[0].value
+    assert table["wafer"].tolist() == ["L9/4", "L9/5"]
+    assert (table["lot"].tolist(), table["wafer_id"].tolist()) == (["L9"] * 2, ["4", "5"])
+    assert "product" not in table
+    shown = html(page)
+    assert '<th scope="row">bins</th><td>1: 9 pass, 7: 3</td>' in shown
+    assert "--y-axis" in shown
+
+
+def test_a_change_of_how_to_read_reads_the_files_again_also_after_another_view(page: AppTest) -> None:
+    upload(page, ("dies.csv", DIES))
+    assert page.dataframe[0].value["failing"].tolist() == [3, 3]
+    page.text_input(key="reading pass-bins").set_value("1,7").run()
+    assert not page.exception
+    assert page.dataframe[0].value["failing"].tolist() == [0, 0]
+    view(view(page, "Report"), "Your maps")
+    assert page.text_input(key="reading pass-bins").value == "1,7"
+    assert page.dataframe[0].value["failing"].tolist() == [0, 0]
+    page.text_input(key="reading pass-bins").set_value("").run()
+    assert page.dataframe[0].value["failing"].tolist() == [3, 3]
+    assert wafer(page)["dies"].startswith("222")
+    page.selectbox(key="reading y-axis").set_value("up").run()
+    assert wafer(page)["dies"].endswith("222")
+
+
+def test_a_field_that_cannot_be_read_is_named_and_the_maps_stay(page: AppTest) -> None:
+    upload(page, ("dies.csv", DIES))
+    page.text_input(key="reading states").set_value("0,0").run()
+    assert not page.exception
+    assert "Values for no die, pass, fail:" in html(page)
+    assert len(page.dataframe[0].value) == 2
+
+
+def test_samples_stay_when_it_is_said_how_to_read_files(page: AppTest) -> None:
+    view(page, "Your maps")
+    page.button[0].click().run()
+    page.selectbox(key="reading orient").set_value("left").run()
+    assert len(page.dataframe[0].value) == 90
+
+
+@pytest.mark.parametrize("held", [[], [DeletedFile("gone")]])
+def test_a_run_that_names_a_removed_upload_shows_the_page_without_it(
+    page: AppTest, held: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(page, ("a.npy", npy(round_wafer(20))))
+    taken = file_uploader._get_upload_files
+    monkeypatch.setattr(file_uploader, "_get_upload_files", lambda value: taken(value) and held)
+    page.file_uploader[0].set_value([("b.npy", npy(round_wafer(20)), "application/octet-stream")]).run()
+    assert not page.exception
+    assert "Nothing uploaded is kept" in html(page)
 
 
 # === Drawing and report ===

@@ -76,7 +76,7 @@ def read_excel(data: bytes | str | os.PathLike[str], options: Options = DEFAULT,
     raise InputError(f"{name}: no sheet with a table of dies or a grid of them. {why}")
 
 
-def read_parquet_dies(path: str | os.PathLike[str], options: Options = DEFAULT) -> MapFile:
+def read_parquet_dies(path: str | os.PathLike[str] | io.BytesIO, options: Options = DEFAULT) -> MapFile:
     """Read a Parquet file of dies, one a row, with columns as a table of dies has them.
 
     Raises:
@@ -85,7 +85,7 @@ def read_parquet_dies(path: str | os.PathLike[str], options: Options = DEFAULT) 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = os.fspath(path)
+    name = str(path) if isinstance(path, io.BytesIO) else os.fspath(path)  # an upload is read from memory
     try:
         with pq.ParquetFile(path) as file:
             found = find_columns(file.schema_arrow.names, options.columns, name)

@@ -119,9 +119,9 @@ def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
     return pa.Table.from_arrays(columns, schema=layout)
 
 
-def is_table_of_dies(path: str | os.PathLike[str]) -> bool:
+def is_table_of_dies(path: str | os.PathLike[str] | io.BytesIO) -> bool:
     """Whether a Parquet file has none of the columns that a wafer set alone has: then a row of it may be a die."""
-    path = Path(path)
+    path = path if isinstance(path, io.BytesIO) else Path(path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -2,7 +2,6 @@
 
 import io
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,17 @@ from wafer_tf.waferset import WaferSet
 
 MAX_INDEX = 2**31
 _SHOWN = 5
+
+
+class NamedBytes(io.BytesIO):
+    """A file in memory that the readers, who print the path of what they read, call by its name."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
 
 
 def open_tool_file(path: str | os.PathLike[str], options: Options) -> Source:
@@ -69,15 +79,10 @@ def read_tool_bytes(data: bytes, name: str, options: Options) -> MapFile:
     Raises:
         InputError: as of `open_tool_file`; also from the wafers' iterator.
     """
-    if data.startswith(b"PAR1"):
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-            file.write(data)
-            file.flush()
-            return _read(io.BytesIO(data), Path(file.name), name, options)
-    return _read(io.BytesIO(data), Path(name), name, options)
+    return _read(io.BytesIO(data), NamedBytes(data, name), name, options)
 
 
-def _read(stream: BinaryIO, path: Path, name: str, options: Options) -> MapFile:
+def _read(stream: BinaryIO, path: Path | io.BytesIO, name: str, options: Options) -> MapFile:
     start = stream.read(8)
     stream.seek(0)
     if start.startswith(b"PAR1"):
