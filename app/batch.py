@@ -159,9 +159,9 @@ def _put(items: list[Wafer | Rejected]) -> None:
 
 _LOOKS = {
     "wafer": st.column_config.TextColumn("Name", pinned=True),
-    "lot": st.column_config.TextColumn("Lot"),
-    "wafer_id": st.column_config.TextColumn("Wafer"),
-    "product": st.column_config.TextColumn("Product"),
+    "lot": st.column_config.TextColumn("Lot", width=100),
+    "wafer_id": st.column_config.TextColumn("Wafer", width=100),
+    "product": st.column_config.TextColumn("Product", width=100),
     "call": st.column_config.TextColumn("Call"),
     "prob": st.column_config.NumberColumn("Probability", format="percent"),
     "runner_up": st.column_config.TextColumn("Runner-up"),

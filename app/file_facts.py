@@ -18,7 +18,7 @@ LINE = np.array([255, 0, 255], np.uint8)
 ROOM_PX = 8
 """Pixels that a die has at least once lines are drawn; a picture of smaller ones is enlarged."""
 MAX_SIDE_PX = 2000
-"""Side of a picture beyond which it is not enlarged."""
+"""A larger picture is made smaller, which also bounds what is kept of it."""
 MAX_REFUSED = 3
 
 
@@ -45,7 +45,7 @@ def show_refused(rejected: Sequence[Rejected]) -> None:
     with st.expander("The pictures that were refused"):
         for place, item in zip(st.columns(MAX_REFUSED), pictures, strict=False):
             try:
-                drawn = _pixels(item.picture or b"", item.name)
+                drawn, _ = _fitted(item.picture or b"", item.name)
             except InputError:  # too large or damaged: its reason says so
                 continue
             with place:
@@ -53,9 +53,17 @@ def show_refused(rejected: Sequence[Rejected]) -> None:
                 st.image(drawn, width="stretch", alt=item.name)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Options: repr})
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={Options: repr})
 def with_grid(picture: bytes, name: str, options: Options) -> NDArray[np.uint8]:
-    """Return a picture, (height, width, 3) uint8, red, green, blue, with the grid that was found in it as lines.
+    """Return a picture with the grid that was found in it as lines.
+
+    Args:
+        picture: the file.
+        name: of the file.
+        options: with which it was read.
+
+    Returns:
+        (height, width, 3) uint8, red, green, blue; enlarged or made smaller where that shows more.
 
     Raises:
         InputError: no grid is found in it.
@@ -63,23 +71,32 @@ def with_grid(picture: bytes, name: str, options: Options) -> NDArray[np.uint8]:
     from wafer_tf.readers.picture import found_grid
 
     place = found_grid(picture, name, options)
-    drawn = _pixels(picture, name)
+    drawn, factor = _fitted(picture, name, pitch=min(place.pitch_x, place.pitch_y))
     height, width = drawn.shape[:2]
-    pitch = max(min(place.pitch_x, place.pitch_y), 1.0)
-    factor = max(1, min(int(np.ceil(ROOM_PX / pitch)), MAX_SIDE_PX // max(height, width)))
-    if factor > 1:
-        drawn = np.repeat(np.repeat(drawn, factor, axis=0), factor, axis=1)
-    else:
-        drawn = drawn.copy()
-    rows = np.rint((place.y0 + place.pitch_y * np.arange(place.rows + 1)) * factor).astype(int)
-    cols = np.rint((place.x0 + place.pitch_x * np.arange(place.cols + 1)) * factor).astype(int)
-    rows, cols = (np.clip(lines, 0, side * factor - 1) for lines, side in ((rows, height), (cols, width)))
+    rows = _lines(place.y0, place.pitch_y, place.rows, factor, side=height)
+    cols = _lines(place.x0, place.pitch_x, place.cols, factor, side=width)
     drawn[rows, cols[0] : cols[-1] + 1] = LINE
     drawn[rows[0] : rows[-1] + 1, cols] = LINE
     return drawn
 
 
-def _pixels(picture: bytes, name: str) -> NDArray[np.uint8]:
+def _lines(first: float, pitch: float, count: int, factor: float, *, side: int) -> NDArray[np.int64]:
+    """Return where the (count + 1,) lines around the dies of one direction are, in pixels."""
+    places = np.rint((first + pitch * np.arange(count + 1)) * factor).astype(np.int64)
+    return np.clip(places, 0, side - 1)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _fitted(picture: bytes, name: str, *, pitch: float = ROOM_PX) -> tuple[NDArray[np.uint8], float]:
+    """Return a picture at a size to look at, and how much larger it became; raises InputError where it is none."""
+    import cv2
+
     from wafer_tf.readers.picture_bytes import decoded
 
-    return decoded(picture, name)
+    pixels = decoded(picture, name)
+    largest = max(pixels.shape[:2])
+    if largest > MAX_SIDE_PX:
+        size = [max(1, round(side * MAX_SIDE_PX / largest)) for side in pixels.shape[1::-1]]
+        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8), MAX_SIDE_PX / largest
+    factor = max(1, min(int(np.ceil(ROOM_PX / max(pitch, 1.0))), MAX_SIDE_PX // largest))
+    return np.repeat(np.repeat(pixels, factor, axis=0), factor, axis=1), factor

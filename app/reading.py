@@ -28,7 +28,7 @@ TEXTS = {
     "columns": ("A table's columns", "x=DieX,y=DieY,bin=Grade"),
     "class": ("KLARF classes that count", "3,7"),
     "min-defect-size": ("Smallest defect, µm", "0.5"),
-    "overlay": ("E142 overlay", "name"),
+    "overlay": ("E142 overlay", "Final"),
 }
 """Flags that are written: the field's label, and an example."""
 LENIENT = "Take files whose own counts differ, with a warning"

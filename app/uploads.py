@@ -121,7 +121,7 @@ def _listed(file: MapFile, name: str, room: _Room, options: Options, picture: by
     format = f"{file.format} {file.version}".rstrip()
     found: list[Wafer | Rejected] = []
     for number, item in enumerate(items):
-        id = _name(item, f"{name}:{number}") if many else name
+        id = _name(item, name, number) if many else name
         if isinstance(item, InputError):
             found.append(Rejected(id, str(item), picture))
         else:
@@ -141,9 +141,10 @@ def _until_error(wafers: Iterator[WaferMap | InputError]) -> Iterator[WaferMap |
         yield InputError("not enough memory to read it.")
 
 
-def _name(item: WaferMap | InputError, otherwise: str) -> str:
+def _name(item: WaferMap | InputError, file: str, number: int) -> str:
+    """Return LOT/WAFER, or what is known of a wafer of a file of many, with the file's name."""
     lot, wafer = getattr(item, "lot", ""), getattr(item, "wafer", "")
-    return _cut(f"{lot}/{wafer}" if lot and wafer else otherwise)
+    return _cut(f"{lot}/{wafer}" if lot and wafer else f"{file}:{wafer or number}")
 
 
 def _collected(source: Source, name: str, room: _Room) -> list[Wafer | Rejected]:
@@ -154,7 +155,7 @@ def _collected(source: Source, name: str, room: _Room) -> list[Wafer | Rejected]
     for i, wafer in enumerate(wafers):
         of = {key: getattr(wafer, key) for key in ("lot", "wafer", "product", "step", "time")}
         origin = Origin(name, source.kind, WaferMap(grid=wafer.map, **of))
-        found.append(Wafer(_name(origin.found, f"{name}:{i}"), wafer.map, int(wafers.label[i]), origin))
+        found.append(Wafer(_name(origin.found, name, i), wafer.map, int(wafers.label[i]), origin))
     return found
 
 

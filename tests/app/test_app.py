@@ -193,6 +193,11 @@ def test_the_only_wafer_of_a_file_goes_by_the_files_name() -> None:
     assert wafer.name == "L9-4.csv"
 
 
+def test_a_wafer_of_a_file_of_many_without_a_lot_goes_by_file_and_wafer() -> None:
+    found = read_uploads([("dies.csv", TWO_WAFERS.replace(b"lot,", b"").replace(b"L9,", b""))])
+    assert [item.name for item in found] == ["dies.csv:4", "dies.csv:5"]
+
+
 def test_what_a_user_says_of_files_decides_how_they_are_read() -> None:
     options = reading.options_of({"pass-bins": " 1,7 ", "y-axis": "", "states": None}, lenient=False)
     assert options == Options(pass_bins=frozenset({"1", "7"}))
@@ -295,6 +300,16 @@ def test_a_picture_of_a_pixel_a_die_is_enlarged_so_that_its_dies_can_be_seen_bet
     shown = file_facts.with_grid(stream.getvalue(), "map.png", Options())
     assert shown.shape == (200, 200, 3)
     assert 0.2 < (shown == file_facts.LINE).all(axis=-1).mean() < 0.3
+
+
+def test_a_large_picture_is_made_smaller_with_lines_that_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wafer_tf.readers.picture")
+    data, _ = drawn_wafer(pitch=20)
+    monkeypatch.setattr(file_facts, "MAX_SIDE_PX", 270)
+    shown = file_facts.with_grid(data, "large.png", Options())
+    assert shown.shape == (270, 270, 3)
+    lines = (shown == file_facts.LINE).all(axis=-1)
+    assert (lines.mean(axis=1) > 0.7).sum() == (lines.mean(axis=0) > 0.7).sum() == 26
 
 
 def test_a_picture_without_a_grid_is_refused_and_kept_to_be_shown() -> None:
