@@ -83,7 +83,8 @@ def with_grid(picture: bytes, name: str, options: Options) -> NDArray[np.uint8]:
 def _lines(first: float, pitch: float, count: int, factor: float, *, side: int) -> NDArray[np.int64]:
     """Return where the (count + 1,) lines around the dies of one direction are, in pixels."""
     places = np.rint((first + pitch * np.arange(count + 1)) * factor).astype(np.int64)
-    return np.clip(places, 0, side - 1)
+    within: NDArray[np.int64] = np.clip(places, 0, side - 1)
+    return within
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
