@@ -7,13 +7,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.station.__main__ import add_inspect_arguments, inspected
-from edge.station.inspect import Inspected, name_of
 from wafer_tf.command import CommandParser, run, says_what_to_install
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.formats.flags import PROFILE
-from wafer_tf.formats.wafer_map import WaferMap
+
+if TYPE_CHECKING:
+    from edge.station.inspect import Inspected
 
 EXAMPLE = f"""example:
   python -m edge.inspect lot2.stdf.gz --picture map.png
@@ -52,13 +54,16 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 @says_what_to_install()
-def draw(found: Sequence[Inspected], path: Path) -> None:
+def draw(found: "Sequence[Inspected]", path: Path) -> None:
     """Draw the maps of files, MAX_PICTURES at most, as a PNG.
 
     Raises:
         InputError: there is none.
         ModuleNotFoundError: matplotlib is not installed.
     """
+    from edge.station.inspect import name_of
+    from wafer_tf.formats.wafer_map import WaferMap
+
     named = [
         (file, number, wafer)
         for file in found

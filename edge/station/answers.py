@@ -41,8 +41,10 @@ def say(text: str) -> None:
         BrokenPipeError: who read it went away.
         InputError: it cannot be written otherwise.
     """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        sys.stdout.write(text)
+        # A lot's name may hold what the terminal's code page does not.
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it ends

@@ -1,5 +1,6 @@
 """`station inspect`: what is in a file, in lines and as JSON, and why one cannot be read."""
 
+import io
 import json
 from pathlib import Path
 
@@ -85,3 +86,24 @@ def test_a_real_lot_is_told_with_its_bins_and_retests(capsys: Told) -> None:
         "  retested   113 dies",
     ):
         assert line in told
+
+
+def test_what_a_refused_file_looks_like_and_what_to_do_is_said(tmp_path: Path, capsys: Told) -> None:
+    (tmp_path / "notes").write_text("Dear all,\n\nthe lot is late.\n")
+    (tmp_path / "cut.stdf").write_bytes(write_stdf([(SMALL, "L7", "W1")])[:40])
+    assert main(["inspect", str(tmp_path / "notes"), str(tmp_path / "cut.stdf")]) == 4
+    told = capsys.readouterr().out
+    assert '  looks like text, 28 bytes, which begins "Dear all,"\n  what to do ' in told
+    assert "  looks like STDF V4, 40 bytes\n" in told
+    assert main(["inspect", "--json", str(tmp_path / "notes")]) == 4
+    assert json.loads(capsys.readouterr().out)["looks_like"].startswith("text, 28 bytes")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(
+    lot: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lot.write_bytes(write_stdf([(SMALL, "L\xfc", "W1")]))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(["inspect", str(lot)]) == 0
+    assert b"  lot        L\\xfc\n" in out.buffer.getvalue()  # type: ignore[attr-defined]
