@@ -223,6 +223,16 @@ def look_at_own_maps(visit: Visit, folder: Path) -> None:
     visit.says("Nothing uploaded is kept")
     visit.upload(("good.npy", npy(round_wafer(30))))
     visit.shows("good.npy")
+    page.get_by_text("Reading files: what a file does not say").click()
+    page.get_by_text("What the file says", exact=True).click()
+    expect(page.locator(".facts")).to_contain_text("30 rows x 30 columns")
+    page.get_by_role("textbox", name="Values for no die, pass, fail").fill("0,2,1")
+    page.get_by_role("textbox", name="Values for no die, pass, fail").press("Enter")
+    visit.labelled("of 716 dies fail")
+    assert visit.faint_text() == []
+    page.get_by_role("textbox", name="Values for no die, pass, fail").fill("")
+    page.get_by_role("textbox", name="Values for no die, pass, fail").press("Enter")
+    visit.labelled(", 0 of")
 
     visit.upload(("bad.csv", b"lot,wafer\n1,2\n"))
     visit.says("1 was not judged")
