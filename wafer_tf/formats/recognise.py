@@ -4,6 +4,7 @@ Needs the standard library alone.
 """
 
 import re
+import string
 
 from wafer_tf.errors import InputError
 from wafer_tf.formats.opened import Opened
@@ -19,6 +20,13 @@ _WMAP_START = re.compile(rb"(?m)^[ \t]*(?:WMAP|ROWCNT|COLCNT|SKIPDI|PASBIN)[ \t]
 _ELECTROGLAS_START = re.compile(rb"(?m)^[ \t]*X[ \t]*-?\d+[ \t]*Y[ \t]*-?\d+[ \t]+\S+[ \t]*\r?$")
 
 _OF_NUMBERS = b"0123456789.,;+- \t\r\n"
+_WORD = re.compile(rb"[A-Za-z]{3,}")
+_LETTERS, _DIGITS, _SHOWN = string.ascii_letters.encode(), string.digits.encode(), bytes(range(33, 127))
+_OF_PROSE = 4096
+MIN_WORDS = 8
+"""Different words of three letters and more that no grid of answers or bins has, and few lines of prose do without."""
+KNOWN = "SINF, SEMI G85 and E142, STDF, ATDF, KLARF, WMAP, TSK, Electroglas, npy, npz"
+"""Tools' formats that are read."""
 
 SIGNATURES = {
     b"\x93NUMPY": "npy",
@@ -85,7 +93,16 @@ def recognise(file: Opened, options: Options = DEFAULT) -> str:
     for start, what in FOREIGN.items():
         if head.startswith(start) and not (start == b"BM" and not _is_bmp(head)):
             raise InputError(f"{file.name}: {what}.")
-    return _text(file, _as_ascii(head), options) or "grids"
+    text = _as_ascii(head)
+    reader = _text(file, text, options)
+    said = options.states is not None or options.pass_bins is not None or options.columns
+    if reader in (None, "die_table") and not said and _is_prose(text, table=reader is not None):
+        begins = text.strip().split(b"\n")[0].strip()[:60].decode("latin-1")
+        raise InputError(
+            f"{file.name}: text ({begins!r}), but neither a grid nor a table of dies nor a tool's format known here: "
+            f"{KNOWN}."
+        )
+    return reader or "grids"
 
 
 def _text(file: Opened, head: bytes, options: Options) -> str | None:
@@ -122,6 +139,20 @@ def _xml(file: Opened, head: bytes) -> str:
     raise InputError(
         f"{file.name}: XML whose first element is {name[:40]!r}; expected MapData (SEMI E142) or Map (SEMI G85)."
     )
+
+
+def _is_prose(head: bytes, *, table: bool) -> bool:
+    """Tell whether a text is mostly words, and many different ones.
+
+    Args:
+        head: its first bytes.
+        table: whether it names columns such as x and y; so does a page about tables, but it hardly holds a number.
+    """
+    head = head if table else head[:_OF_PROSE]
+    letters, digits, shown = (len(head) - len(head.translate(None, kind)) for kind in (_LETTERS, _DIGITS, _SHOWN))
+    if letters <= shown / 2 or (table and digits > shown / 20):
+        return False
+    return len({word.lower() for word in _WORD.findall(head)}) >= MIN_WORDS
 
 
 def _as_ascii(head: bytes) -> bytes:
