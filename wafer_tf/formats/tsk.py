@@ -23,6 +23,10 @@ DIE = 6
 _TEXTS = {"operator": (0, 20), "device": (20, 16), "wafer": (60, 21), "lot": (82, 18)}
 _PROBED = 1
 """The kind of place that is a die to test; 0 is none, or skipped, 2 is marked without a test."""
+_COORDINATE = 0x1FF
+"""Bits of the first and the second word of a die that are its x and y."""
+MAX_MISPLACED = 0.4
+"""Share of dies beyond which their coordinates are taken for none."""
 _X = ("not said", "to the left", "to the right")
 _Y = ("not said", "forward", "backward")
 
@@ -75,6 +79,7 @@ def read(file: Opened, options: Options) -> MapFile:
         probed = kinds == 0
         notes.warnings.append("no place is marked as a die to test; those with a result are read as dies.")
     tested = probed & (results > 0)
+    _check_places(words, probed, options, notes, name)
     categories = words[..., 2] & 0x3F
     passes = results == 1
     _compare(head, tested, tested & passes, options, notes, name)
@@ -133,6 +138,29 @@ def _compare(
     for what, said, found in zip(("tested", "good", "bad"), declared, (dies, good, dies - good), strict=True):
         if said != found & 0xFFFF:  # the fields have 16 bits; larger wafers overflow them
             notes.warnings.append(options.differs(f"{name}: {said} {what} dies by the header, {found} in the map."))
+
+
+def _check_places(
+    words: NDArray[np.uint16], probed: NDArray[np.bool_], options: Options, notes: Notes, name: str
+) -> None:
+    """Compare the coordinates of each die with where it is stored, if most agree: a writer may leave them empty."""
+    rows, cols = probed.shape
+    if not probed.any():
+        return
+    for what, word, place in (("x", 0, np.arange(cols)), ("y", 1, np.arange(rows)[:, None])):
+        said = (words[..., word] & _COORDINATE).astype(np.int32)
+        for grows in (place, -place):
+            offsets = ((said - grows) & _COORDINATE)[probed]
+            usual = np.bincount(offsets).argmax()
+            odd = np.count_nonzero(offsets != usual)
+            if 0 < odd < len(offsets) * MAX_MISPLACED:
+                row, col = np.argwhere(probed)[np.argmax(offsets != usual)]
+                notes.warnings.append(
+                    options.differs(
+                        f"{name}: {odd} of {len(offsets)} dies are not where their own {what} says, the first at row "
+                        f"{row}, column {col}."
+                    )
+                )
 
 
 def _bins(categories: NDArray[np.uint16], passes: NDArray[np.bool_]) -> tuple[BinCount, ...]:

@@ -156,6 +156,24 @@ def test_counts_of_a_tsk_header_that_differ_are_refused() -> None:
     assert "the header counts no die" in the_wafer(write_tsk(SMALL, counts=(0, 0))).warnings[0]
 
 
+def test_a_tsk_row_that_stands_where_another_belongs_is_refused() -> None:
+    data, row = write_tsk(np.ones((9, 9), np.uint8)), (9 + 2) * tsk.DIE
+    swapped = bytearray(data)
+    third, fourth = (slice(tsk.HEADER + n * row, tsk.HEADER + (n + 1) * row) for n in (2, 3))
+    swapped[third], swapped[fourth] = data[fourth], data[third]
+    with pytest.raises(InputError, match=r"18 of 81 dies are not where their own y says, the first at row 2, column 1"):
+        the_wafer(bytes(swapped))
+    (warning,) = the_wafer(bytes(swapped), Options(lenient=True)).warnings
+    assert "not where their own y says" in warning
+
+
+def test_a_tsk_file_without_coordinates_is_read() -> None:
+    data = bytearray(write_tsk(SMALL))
+    words = np.frombuffer(data, ">u2", offset=tsk.HEADER).reshape(-1, 3)
+    words[:, :2] &= 0xFE00
+    np.testing.assert_array_equal(the_wafer(bytes(data)).grid, SMALL)
+
+
 def test_a_tsk_file_of_more_dies_than_its_fields_count_is_read() -> None:
     grid = np.ones((260, 300), np.uint8)
     assert the_wafer(write_tsk(grid)).grid.sum() == 78_000
