@@ -16,7 +16,7 @@ from wafer_tf.formats.dies_on_grid import dies_on_grid
 from wafer_tf.formats.klarf_defects import class_asked, hits
 from wafer_tf.formats.klarf_dies import on_wafer, planned
 from wafer_tf.formats.klarf_header import facts, notch, time
-from wafer_tf.formats.klarf_summary import NO_DEFECTS, check_summary, no_defects
+from wafer_tf.formats.klarf_summary import NO_DEFECTS, check_summary, no_defects, other_count
 from wafer_tf.formats.klarf_text import Text
 from wafer_tf.formats.klarf_wafer import Content, Wafer
 from wafer_tf.formats.opened import Opened
@@ -110,6 +110,7 @@ def _wafer(wafer: Wafer, content: Content, name: str, options: Options, notes: t
     if dies is None:
         dies = on_wafer(wafer, content.unit, name)
         assumed.append(dies.assumed)
+        warnings += other_count(wafer, dies)
     elif wafer.inherited:
         assumed.append("the wafer has no SampleTestPlan of its own: it has the dies of the one before it in the file")
     warnings += check_summary(wafer, defects, summary_dies, options, name)

@@ -63,6 +63,18 @@ def check_summary(wafer: Wafer, defects: Table, dies: Dies | None, options: Opti
     return warnings
 
 
+def other_count(wafer: Wafer, dies: Dies) -> list[str]:
+    """Return a sentence where dies that were found by sizes are not as many as the summary says."""
+    counts = None if wafer.summary is None else wafer.summary.column("NDIE")
+    said = [] if counts is None else counts[~np.isnan(counts)].tolist()
+    if not said or max(said) == len(dies.places):
+        return []
+    return [
+        f"the summary says {max(said):.15g} dies were inspected, but {len(dies.places)} lie on the wafer by its sizes, "
+        "and no SampleTestPlan says which: passing dies of the map may not have been inspected."
+    ]
+
+
 def _of_test(defects: Table, test: float | None) -> NDArray[np.bool_]:
     named = defects.column("TEST")
     return np.ones(len(defects.lines), bool) if named is None or test is None else named == test

@@ -402,3 +402,11 @@ def places_of(found: WaferMap, chosen: NDArray[np.bool_]) -> set[tuple[int, int]
     assert found.corner is not None
     rows, cols = np.nonzero(chosen)
     return {(int(col) + found.corner[1], -int(row) - found.corner[0]) for row, col in zip(rows, cols, strict=True)}
+
+
+def test_a_summary_of_fewer_dies_than_lie_on_a_wafer_without_a_plan_is_told() -> None:
+    plan = SMALL[SMALL.index("SampleTestPlan") : SMALL.index("DefectRecordSpec")]
+    assert not wafer(SMALL.replace(plan, "")).warnings  # the 9 that it counts
+    found = wafer(SMALL.replace(plan, "").replace("SampleSize 1 100", "SampleSize 1 200"))
+    (warning,) = found.warnings
+    assert warning.startswith(f"the summary says 9 dies were inspected, but {int((found.grid > 0).sum())} lie on")
