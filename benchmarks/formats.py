@@ -68,13 +68,13 @@ def files(grid: NDArray[np.uint8]) -> dict[str, Callable[[], bytes]]:
 
 def measure(path: Path) -> None:
     """Read a file and print seconds, and megabytes on top of what was there before."""
-    before = _peak_mb()
+    before = peak_mb()
     started = time.perf_counter()
     with path.open("rb") as stream:
         dies = [
             0 if isinstance(w, InputError) else int(np.count_nonzero(w.grid)) for w in read_maps(stream, path).wafers
         ]
-    print(json.dumps({"s": time.perf_counter() - started, "mb": _peak_mb() - before, "dies": dies}))
+    print(json.dumps({"s": time.perf_counter() - started, "mb": peak_mb() - before, "dies": dies}))
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def main() -> None:
     grid[grid == 1] += (np.random.default_rng(0).random(int(grid.sum())) < 0.1).astype(np.uint8)
     result = {
         "date": str(date.today()),
-        "machine": _machine(),
+        "machine": machine(),
         "load_average": round(os.getloadavg()[0], 1),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
         "dies": int(np.count_nonzero(grid)),
@@ -139,12 +139,13 @@ def _found(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return the processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Return the largest resident set so far; getrusage would give that of the parent, from before the start."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
