@@ -81,6 +81,7 @@ def classify(args: argparse.Namespace) -> None:
             whole_file(args.out) as out,
             tqdm(desc=f"judging {args.set.name}", total=source.rows, unit=" wafers", mininterval=0.5) as bar,
         ):
+            source.tell()
             for lines, counted in _in_order(pool, _chunks(source.batches(), str(args.set)), AHEAD * processes):
                 out.write(lines.encode("ascii"))
                 decisions += counted

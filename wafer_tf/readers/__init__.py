@@ -35,7 +35,7 @@ def read(path: str | os.PathLike[str], *, options: Options = DEFAULT, progress: 
         path: a file of a fab's tool (STDF, KLARF, SEMI E142 or G85, SINF, a table of dies, ...), a grid, a Parquet or
             npz wafer set, LSWMD.pkl, or a folder of any of these; its sub-folders may name classes.
         options: what the files do not say: `wafer_tf.formats.options.Options`.
-        progress: show a bar on stderr where reading takes long.
+        progress: show a bar on stderr where reading takes long, and say there what was assumed or matched.
 
     Returns:
         The wafers in the order of the file, labelled and unlabelled.
@@ -52,6 +52,8 @@ def read(path: str | os.PathLike[str], *, options: Options = DEFAULT, progress: 
         18
     """
     with open_source(path, options=options, progress=progress) as source:
+        if progress:
+            source.tell()
         return source.collect()
 
 

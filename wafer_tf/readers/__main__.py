@@ -74,8 +74,7 @@ def convert(
         for source in sources:
             if target.exists() and source.path.exists() and target.samefile(source.path):
                 raise InputError(f"{target}: is the input; name another file to write.")
-            for note in source.notes:
-                print(f"note: {source.path}: {note}", file=sys.stderr)
+            source.tell()
         rows = sum(source.rows for source in sources)
         with tqdm(desc=f"writing {target.name}", total=rows, unit=" wafers", mininterval=0.5) as bar:
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.errors import InputError
 
-MAX_PIXELS = 25_000_000
+MAX_PIXELS = 16_000_000
 """Pixels a picture may have; decoded they take three bytes each."""
 MAX_SIDE = 20_000
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"

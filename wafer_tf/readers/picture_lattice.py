@@ -24,7 +24,10 @@ _EDGE = 24
 _STRONG = 96
 _PARTS = (0.3, 0.5, 0.7)
 _UNLIKE = 40
-_TRIED = 40
+_TRIED, _WORK = 80, 4_000_000
+"""Most grids that are tried, and cells of them all."""
+_OFF_PIXELS, _OFF = 0.65, 0.12
+"""How far the middle of a line's edges may be from where it should be: in pixels, or as a part of the pitch."""
 _ROUGHLY = 0.8
 _MOSTLY = 0.97
 _CLIPPED = 3.0
@@ -106,21 +109,44 @@ def lattices(pixels: Pixels) -> Iterator[Cells]:
     """Give the grids a picture may hold, the coarsest first, each cut to its own box; to be judged by their colours."""
     outside = most_common(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]))
     across, down = edges(pixels, 1), edges(pixels, 0)
+    if not across.any() or not down.any():
+        return
     likely = [pitch for e in (across, down) for pitch in (*pitches(e), *pitches(clipped(e)))]
     of_x, of_y = ({round(pitch, 1): refined(e, pitch) for pitch in likely} for e in (across, down))
     tried = [(x, y) for x in of_x.values() for y in of_y.values()]
     tried.sort(key=lambda pair: (abs(np.log(pair[0][0] / pair[1][0])) > 0.03, -pair[0][0] * pair[1][0]))
+    looked_at = 0.0
     for x, y in tried[:_TRIED]:
+        looked_at += pixels.shape[0] * pixels.shape[1] / x[0] / y[0]
+        if looked_at > _WORK:
+            return
         cells = _boxed(pixels, _lattice(pixels, x, y, outside), _ROUGHLY)
         for least in (_ROUGHLY, 1.0):  # twice more by the grid's own edges, without those of titles and legends
             if cells is not None:
                 cells = _boxed(pixels, _again(pixels, cells), least)
-        if cells is not None:
+        if cells is not None and not _is_cut(pixels, cells) and _is_straight(pixels, cells):
             yield cells
+
+
+def _is_cut(pixels: Pixels, cells: Cells) -> bool:
+    """Whether a grid ends at the picture's edge at some sides and not at others: part of it is not in the picture."""
+    height, width = pixels.shape[:2]
+    rows, cols = cells.colours.shape[:2]
+    right, bottom = width - cells.x0 - cols * cells.pitch_x, height - cells.y0 - rows * cells.pitch_y
+    rooms = cells.x0 / cells.pitch_x, right / cells.pitch_x, cells.y0 / cells.pitch_y, bottom / cells.pitch_y
+    return 0 < sum(bool(room < 0.9) for room in rooms) < 4
 
 
 def _again(pixels: Pixels, cells: Cells) -> Cells | None:
     """Fit a grid anew to the edges within its box and half a cell round it."""
+    across, down = _own_edges(pixels, cells)
+    if not across.any() or not down.any():
+        return None
+    return _lattice(pixels, refined(across, cells.pitch_x), refined(down, cells.pitch_y), cells.outside)
+
+
+def _own_edges(pixels: Pixels, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the edges across and down in a grid's box and half a cell round it, at their places in the picture."""
     rows, cols = cells.colours.shape[:2]
     top, left = max(int(cells.y0 - 0.5 * cells.pitch_y), 0), max(int(cells.x0 - 0.5 * cells.pitch_x), 0)
     bottom, right = int(cells.y0 + (rows + 0.5) * cells.pitch_y), int(cells.x0 + (cols + 0.5) * cells.pitch_x)
@@ -128,9 +154,26 @@ def _again(pixels: Pixels, cells: Cells) -> Cells | None:
     across, down = np.zeros(pixels.shape[1] + 1), np.zeros(pixels.shape[0] + 1)
     across[left : left + own.shape[1] + 1] = edges(own, 1)
     down[top : top + own.shape[0] + 1] = edges(own, 0)
-    if not across.any() or not down.any():
-        return None
-    return _lattice(pixels, refined(across, cells.pitch_x), refined(down, cells.pitch_y), cells.outside)
+    return across, down
+
+
+def _is_straight(pixels: Pixels, cells: Cells) -> bool:
+    """Whether edges lie evenly about nearly each of the lines: with a line too few or too many they drift off."""
+    across, down = _own_edges(pixels, cells)
+    for energy, start, pitch, count in (
+        (across, cells.x0, cells.pitch_x, cells.colours.shape[1]),
+        (down, cells.y0, cells.pitch_y, cells.colours.shape[0]),
+    ):
+        places = np.flatnonzero(energy)
+        line = np.round((places - start) / pitch).astype(int).clip(0, count)
+        off = places - start - line * pitch
+        near = np.abs(off) <= 0.5 * pitch
+        weight = np.bincount(line[near], energy[places[near]], count + 1)
+        mean = np.bincount(line[near], (energy[places] * off)[near], count + 1) / np.maximum(weight, 1)
+        used = weight > 0.2 * np.median(weight[weight > 0])
+        if np.quantile(np.abs(mean[used]), 0.9) > max(_OFF_PIXELS, _OFF * pitch):
+            return False
+    return True
 
 
 def _lattice(pixels: Pixels, x: tuple[float, float], y: tuple[float, float], outside: Pixels) -> Cells | None:
@@ -183,4 +226,21 @@ def _boxed(pixels: Pixels, cells: Cells | None, least: float) -> Cells | None:
     box = slice(top, top + height), slice(left, left + width)
     if plain[box][filled[box]].mean() < least or plain[box].mean() < min(least, _MOSTLY):
         return None
+    if least == 1 and _goes_on(colours, filled, box):
+        return None
     return cells.part(top, top + height, left, left + width)
+
+
+def _goes_on(colours: Pixels, filled: NDArray[np.bool_], box: tuple[slice, slice]) -> bool:
+    """Whether a cell next to the box has a colour of those in it: a line of dies is left out, for what lies over it."""
+    ring = np.zeros(filled.shape, bool)
+    ring[max(box[0].start - 1, 0) : box[0].stop + 1, max(box[1].start - 1, 0) : box[1].stop + 1] = True
+    ring[box] = False
+    beside, inside = colours[ring & filled], colours[box][filled[box]]
+    while len(beside) and len(inside):
+        colour = most_common(inside)
+        near = far(inside, colour) <= SAME
+        if (far(beside, colour) <= SAME).any() or not near.any():
+            return True
+        inside = inside[~near]
+    return False

@@ -21,6 +21,8 @@ _WRONG_OF_A_DIE = 0.2
 """Share of a die's pixels that may; half of it where a die has few."""
 _WITHIN = (None, 0.0, 0.5)
 """Where nearest-neighbour resizing takes a cell to begin, before its first whole pixel."""
+_LEAST_STRETCH = 1.05
+_FEW_DIES, _AREAS = 60, 8
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 _UNLIKE_CELLS = 0.1
 _SHADES = 400
@@ -47,6 +49,8 @@ def scaled(pixels: Pixels) -> Iterator[Cells]:
     exact = _is_exact(pixels)
     for doubled in range(int(2 * MAX_FACTOR), 2, -1):
         factor = doubled / 2
+        if factor < 2 and not exact:  # too few pixels a die to tell its colour from what JPEG or smoothing made
+            break
         rows, cols = round(height / factor), round(width / factor)
         if min(rows, cols) < MIN_SIDE or max(rows, cols) > MAX_SIDE or rows * cols > MAX_CELLS:
             continue
@@ -60,7 +64,9 @@ def scaled(pixels: Pixels) -> Iterator[Cells]:
             if _looks_like(pixels, found, exact=exact) and not _is_drawn(found.pixels):
                 yield Cells(found.pixels, 0.0, 0.0, width / cols, height / rows, outside)
                 break
-    if exact and max(height, width) <= MAX_SIDE and not _is_drawn(pixels) and not _is_stretched(pixels):
+    if not exact or max(height, width) > MAX_SIDE:
+        return
+    if not (_is_drawn(pixels) or _is_stretched(pixels) or _is_shapes(pixels)):
         yield Cells(pixels, 0.0, 0.0, 1.0, 1.0, outside)
 
 
@@ -123,20 +129,44 @@ def _is_drawn(pixels: Pixels) -> bool:
 
 
 def _is_stretched(pixels: Pixels) -> bool:
-    """Whether a picture may be a smaller one made larger by some factor from 1.25 up, some of its lines being doubled.
+    """Whether a picture may be a smaller one made larger by some factor from 1.05 up, some of its lines being doubled.
 
     Such a one never changes at certain lines; a picture of one pixel a die does not at a few, but hardly at just these.
     """
-    factors = []
-    for axis in (1, 0):
-        used, length = np.flatnonzero(edges(pixels, axis)), pixels.shape[axis]
-        fits = set()
-        for size in range(max(MIN_SIDE, length // 4), int(length / 1.25) + 1):
-            ends = np.arange(1, size) * length / size
-            if any(np.isin(used, way(ends)).all() for way in (np.floor, np.ceil, np.round)):
-                fits.add(round(length / size, 1))
-        factors.append(fits)
-    return any(abs(x - y) < 0.15 for x in factors[0] for y in factors[1])
+    (height, width), fits = pixels.shape[:2], []
+    for axis, length in ((1, width), (0, height)):
+        changes = np.zeros(length, bool)
+        changes[np.flatnonzero(edges(pixels, axis))] = True
+        sizes = range(max(MIN_SIDE, length // 4), int(length / _LEAST_STRETCH) + 1)
+        fits.append([size for size in sizes if _fits(changes, size)])
+    return any(
+        max((width - 0.5) / cols, (height - 0.5) / rows) <= min((width + 0.5) / cols, (height + 0.5) / rows)
+        for cols in fits[0]
+        for rows in fits[1]
+    )
+
+
+def _fits(changes: NDArray[np.bool_], size: int) -> bool:
+    """Whether a line of pixels may be `size` ones made larger, by where it changes."""
+    import cv2
+
+    small = np.arange(size, dtype=np.float32)[None]
+    for way in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
+        large = cv2.resize(small, (len(changes), 1), interpolation=way)[0]
+        if changes[1:][large[1:] != large[:-1]].sum() == changes.sum():
+            return True
+    return False
+
+
+def _is_shapes(pixels: Pixels) -> bool:
+    """Whether a picture is of a few areas alone: a drawing. Of many dies some always differ from those around them."""
+    import cv2
+
+    if max(pixels.shape[:2]) <= _FEW_DIES:
+        return False
+    codes = pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    areas = [cv2.connectedComponents((codes == code).astype(np.uint8))[0] - 1 for code in np.unique(codes)]
+    return bool(sum(areas) <= _AREAS)
 
 
 def _looks_like(pixels: Pixels, found: _Plain, *, exact: bool) -> bool:

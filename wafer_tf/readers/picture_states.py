@@ -16,6 +16,7 @@ KNOWN = {
 }
 """Colours by which other programs save maps: no die, pass, fail."""
 _CLOSE = 14
+_BLURRED = 100
 _GIVEN = 60
 _CLEAR = 0.35
 _STRANGE, _STRANGE_SHARE = 2, 0.0005
@@ -92,10 +93,6 @@ def _check_shape(dies: NDArray[np.bool_]) -> None:
     above, below = np.maximum.accumulate(dies, axis=0), np.maximum.accumulate(dies[::-1], axis=0)[::-1]
     if (ahead & behind & above & below & ~dies).sum() > _HOLES * dies.sum():
         raise NoWaferError("more of its cells are holes than a wafer has")
-    for axis in (0, 1):  # every other line empty: the gaps between dies taken for dies
-        used = dies.any(axis=axis)
-        if used.mean() < 0.6:
-            raise NoWaferError("most of its lines have no die")
 
 
 def _as_given(
@@ -122,12 +119,19 @@ def _as_usual(
         if far(corner, np.array(nothing)) > _CLOSE:
             continue
         states = {k: int(state) for k in kinds for state, colour in known.items() if far(colours[k], colour) <= _CLOSE}
+        if len(states) == 1 and len(kinds) == 2:  # a rare colour may be blurred; it is the other one
+            (rest,) = set(kinds) - set(states)
+            other = Die.PASS if Die.FAIL in states.values() else Die.FAIL
+            if far(colours[rest], known[other]) > _BLURRED:
+                raise InputError(
+                    f"{name}: {_hex(corner)} and {_hex(colours[next(iter(states))])} as of {palette}, but "
+                    f"{_hex(colours[rest])} is none of it; {_remedy(corner, kinds, colours)}."
+                )
+            states[rest] = int(other)
         if len(states) == len(kinds) and Die.PASS in states.values():
             return states, (f"colours as of {palette}: no die, pass, fail (--colours)",)
     counts = {kind: int((which == kind).sum()) for kind in kinds}
-    remedy = "say which colours are no die, pass and fail: --colours " + ",".join(
-        _hex(colour) for colour in (corner, *(colours[k] for k in kinds))
-    )
+    remedy = _remedy(corner, kinds, colours)
     if len(kinds) < 2:
         raise InputError(
             f"{name}: dies of one colour alone, which may be pass or fail; {remedy}, or with the last empty."
@@ -147,6 +151,11 @@ def _as_usual(
         why = "the more common colour as pass"
     said = f"{_hex(corner)} as no die, {_hex(colours[common])} as pass, {_hex(colours[rare])} as fail"
     return {common: int(Die.PASS), rare: int(Die.FAIL)}, (f"{said}: the corners' colour as no die, {why} (--colours)",)
+
+
+def _remedy(corner: Pixels, kinds: list[int], colours: Pixels) -> str:
+    told = ",".join(_hex(colour) for colour in (corner, *(colours[k] for k in kinds)))
+    return f"say which colours are no die, pass and fail: --colours {told}"
 
 
 def _is(colour: Pixels, channel: int) -> bool:
@@ -169,28 +178,27 @@ def _parsed(text: str, name: str) -> NDArray[np.int64]:
 
 
 def hides_dies(pixels: Pixels, found: Shown) -> bool:
-    """Whether somewhere in the map's box the picture has the colour of a die that no cell there or next to it has.
+    """Whether the picture has, somewhere in the map's box, a die's colour that no cell there or next to it has.
 
     So it is where the grid is too coarse: dies lie between its cells, where lines are expected.
     """
     cells, grid = found.cells, found.grid
     rows, cols = grid.shape
-    bits = np.left_shift(1, grid).astype(np.uint8)
-    around = np.pad(bits, 1)
-    near = np.zeros_like(bits)
-    for row in range(3):
-        for col in range(3):
-            near |= around[row : row + rows, col : col + cols]
+    bits = np.pad(np.left_shift(1, grid).astype(np.uint8), 1)
     x = np.arange(max(int(cells.x0), 0), min(int(cells.x0 + cols * cells.pitch_x), pixels.shape[1]))
-    column = np.floor((x + 0.5 - cells.x0) / cells.pitch_x).astype(int).clip(0, cols - 1)
-    colours = {state: np.median(cells.colours[grid == state], axis=0) for state in (Die.PASS, Die.FAIL)}
+    place = (x + 0.5 - cells.x0) / cells.pitch_x
+    column = np.floor(place).astype(int).clip(0, cols - 1)
+    beside = column + np.where(place - column < 0.5, -1, 1)
+    colours = {state: np.median(cells.colours[grid == state], axis=0) for state in np.unique(grid).tolist() if state}
     strange = total = 0
     for row in range(rows):
-        top, bottom = (round(cells.y0 + (row + k) * cells.pitch_y) for k in (0, 1))
-        piece = pixels[max(top, 0) : bottom, x[0] : x[-1] + 1]
-        total += piece.shape[0] * piece.shape[1]
-        for state, colour in colours.items():
-            unexpected = (near[row, column] & (1 << state)) == 0
-            if unexpected.any() and (grid == state).any():
-                strange += int((far(piece[:, unexpected], colour) <= SAME).sum())
+        edge = [max(round(cells.y0 + (row + part) * cells.pitch_y), 0) for part in (0, 0.5, 1)]
+        for piece, other in ((pixels[edge[0] : edge[1]], row - 1), (pixels[edge[1] : edge[2]], row + 1)):
+            lines = bits[row + 1] | bits[other + 1]
+            near = lines[column + 1] | lines[beside + 1]
+            total += piece.shape[0] * len(x)
+            for state, colour in colours.items():
+                unexpected = (near & (1 << state)) == 0
+                if unexpected.any():
+                    strange += int((far(piece[:, x[unexpected]], colour) <= SAME).sum())
     return strange > max(_STRANGE, _STRANGE_SHARE * total)

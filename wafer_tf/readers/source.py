@@ -1,5 +1,6 @@
 """Source: wafer maps in some file, handed on in checked batches, so that no file need fit in memory."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -49,6 +50,11 @@ class Source(AbstractContextManager["Source"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.resource.__exit__(kind, error, trace)
+
+    def tell(self) -> None:
+        """Print the notes on stderr."""
+        for note in self.notes:
+            print(f"note: {self.path}: {note}", file=sys.stderr)
 
     def collect(self) -> WaferSet:
         """Return all wafers as one set in memory."""
