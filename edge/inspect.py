@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.station.__main__ import add_inspect_arguments, inspected
+from edge.station.inspecting import add_arguments, inspected
 from wafer_tf.command import CommandParser, run, says_what_to_install
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.formats.flags import PROFILE
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p = CommandParser("python -m edge.inspect", __doc__, epilog=EXAMPLE)
     p.add_argument("--picture", type=Path, metavar="PNG", help=f"draw the maps, {MAX_PICTURES} at most")
     p.add_argument("--overwrite", action="store_true", help="replace PNG")
-    add_inspect_arguments(p)
+    add_arguments(p)
     return p
 
 

@@ -14,21 +14,18 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from edge.station import classifying, converting
+from edge.station import classifying, converting, inspecting
 from edge.station.flags import add_arguments, load
-from wafer_tf.command import CommandParser, called
+from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.formats import flags as reading
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
     from edge.station.hot_folder.loop import JudgeFile
-    from edge.station.inspect import Inspected
     from edge.station.records import Record
 
 EXAMPLE = """examples:
@@ -60,9 +57,8 @@ def parser(job_asked: str | None = None) -> argparse.ArgumentParser:
             "--e142", metavar="DIR", help="also a SEMI E142 file per wafer, LOT_WAFER.xml, with its latest call"
         )
     add_arguments(job, files=True)
-    what = "Say what is in files: format, lot, wafers, grid, dies, bins, retests, and what was assumed."
-    job = jobs.add_parser("inspect", description=what, epilog=EXAMPLE, help="look into files")
-    add_inspect_arguments(job)
+    job = jobs.add_parser("inspect", description=inspecting.__doc__, epilog=EXAMPLE, help="look into files")
+    inspecting.add_arguments(job)
     what = "Write the maps of a file as SEMI E142, as a table of dies or as a grid."
     job = jobs.add_parser("convert-map", description=what, epilog=converting.EXAMPLE, help="write a map anew")
     converting.add_arguments(job)
@@ -90,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # and the next file opened would get LiteRT's
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     args = parser(next(iter(argv), None)).parse_args(argv)
-    jobs = {"classify": classifying.run, "watch": watch, "inspect": look_into, "convert-map": converting.run}
+    jobs = {"classify": classifying.run, "watch": watch, "inspect": inspecting.run, "convert-map": converting.run}
     jobs |= {"verify": verify, "selftest": selftest, "bench": bench}
     return run_command(lambda: jobs[args.job](args))
 
@@ -104,55 +100,6 @@ def watch(args: argparse.Namespace) -> int:
     return run(args, judge, bundle_sha256=classifier.bundle.sha256)
 
 
-def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `inspected`."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="in any format that classify reads")
-    parser.add_argument("--all", action="store_true", help="every wafer of a file in full, not the first alone")
-    parser.add_argument("--json", action="store_true", help="a line of JSON per file instead")
-    parser.add_argument(
-        "--merge",
-        action="store_true",
-        help="files are tests of the same wafers: what is in them together, one map per lot and wafer",
-    )
-    reading.add_arguments(parser)
-
-
-def look_into(args: argparse.Namespace) -> int:
-    """Print what is in files; a file that cannot be read is explained, and makes the exit code 4."""
-    return 0 if all(file.whole for file in inspected(args)) else InputError.exit_code
-
-
-def inspected(args: argparse.Namespace) -> "list[Inspected]":
-    """Look into files, print what is in each, and return it.
-
-    Raises:
-        InputError: a file is not there.
-    """
-    from edge.station.answers import say
-    from edge.station.inputs import open_input, shown_name
-    from edge.station.inspect import inspect, inspect_merged, report, to_line
-
-    def each() -> "Iterator[Inspected]":
-        for name in args.files:
-            shown = shown_name(name)
-            try:
-                with open_input(name) as file:
-                    yield inspect(file, shown, options)
-            except OSError as error:
-                raise InputError(
-                    f"{shown}: cannot be read ({error.strerror}); expected a file of wafer maps."
-                ) from error
-
-    options = reading.options(args)
-    found: list[Inspected] = []
-    for file in inspect_merged(args.files, options) if args.merge else each():
-        text = to_line(file) if args.json else "\n" * bool(found) + report(file, every=args.all)
-        found.append(file)
-        with suppress(BrokenPipeError):  # who closes a pipe has read enough
-            say(called(text) + "\n")
-    return found
-
-
 def verify(args: argparse.Namespace) -> int:
     """Print what is wrong with the records of a hot folder."""
     from edge.station.hot_folder.record_files import faults
@@ -160,12 +107,8 @@ def verify(args: argparse.Namespace) -> int:
     found, lines = faults(args.out)
     for fault in found:
         print(fault)
-    said = (
-        f"{len(found)} faults; start the station: it sets them aside and judges their wafers again"
-        if found
-        else "whole"
-    )
-    print(f"{args.out}: {lines} lines, {said}")
+    remedy = "start the station: it sets them aside and judges their wafers again"
+    print(f"{args.out}: {lines} lines, {f'{len(found)} with a fault; {remedy}' if found else 'whole'}")
     return InputError.exit_code if found else 0
 
 

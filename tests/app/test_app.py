@@ -277,7 +277,6 @@ def drawn_wafer(*, pitch: int = 12) -> tuple[bytes, NDArray[np.uint8]]:
 
 
 def test_a_picture_is_read_and_lines_are_drawn_where_its_dies_meet() -> None:
-    pytest.importorskip("wafer_tf.readers.picture")
     data, grid = drawn_wafer()
     (wafer,) = read_uploads([("map.png", data)])
     assert isinstance(wafer, Wafer)
@@ -293,7 +292,6 @@ def test_a_picture_is_read_and_lines_are_drawn_where_its_dies_meet() -> None:
 
 
 def test_a_picture_of_a_pixel_a_die_is_enlarged_so_that_its_dies_can_be_seen_between_the_lines() -> None:
-    pytest.importorskip("wafer_tf.readers.picture")
     _, grid = drawn_wafer()
     stream = io.BytesIO()
     Image.fromarray(np.array([0, 180, 255], np.uint8)[grid]).save(stream, "PNG")
@@ -303,7 +301,6 @@ def test_a_picture_of_a_pixel_a_die_is_enlarged_so_that_its_dies_can_be_seen_bet
 
 
 def test_a_large_picture_is_made_smaller_with_lines_that_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wafer_tf.readers.picture")
     data, _ = drawn_wafer(pitch=20)
     monkeypatch.setattr(file_facts, "MAX_SIDE_PX", 270)
     shown = file_facts.with_grid(data, "large.png", Options())
@@ -313,7 +310,6 @@ def test_a_large_picture_is_made_smaller_with_lines_that_stay_whole(monkeypatch:
 
 
 def test_a_picture_without_a_grid_is_refused_and_kept_to_be_shown() -> None:
-    pytest.importorskip("wafer_tf.readers.picture")
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3)).astype(np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "PNG")

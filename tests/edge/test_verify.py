@@ -42,7 +42,7 @@ def test_a_changed_record_is_named_with_its_line(tmp_path: Path, capsys: pytest.
     assert main([str(tmp_path / "out")]) == 4
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith(f"{path}: line 2, at byte ")
-    assert "3 lines, 1 faults" in told[-1]
+    assert "3 lines, 1 with a fault" in told[-1]
 
 
 def test_a_folder_without_records_is_taken_for_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

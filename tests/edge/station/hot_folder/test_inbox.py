@@ -11,14 +11,6 @@ from edge.station.hot_folder.inbox import Inbox
 from tests.hot_folder import names, sha256
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
 def _taken(found: Inbox, name: str) -> Any:
     found.scan()
     found.scan()

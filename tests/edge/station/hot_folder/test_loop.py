@@ -18,20 +18,6 @@ from edge.station.records import Record
 from tests.hot_folder import BUNDLE, judge, lines, names, once, sha256
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """OUT, not there yet."""
-    return tmp_path / "out"
-
-
 def _send(inbox: Path, n: int) -> None:
     for k in range(n):
         (inbox / f"w{k:03}").write_bytes(b"%d" % k)

@@ -14,32 +14,11 @@ from edge.station.records import FIRST_KEYS, Record, answered, said, to_line
 from tests.hot_folder import BUNDLE, judge, lines, names, once, sha256
 from tests.station import npy, synthetic, wafer_set
 from tests.wafer_tf.formats.writers_stdf import write_stdf
-from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import grid_sha256
 from wafer_tf.formats.wafer_map import WaferMap
-from wafer_tf.released import released
 
 GRIDS = synthetic(1)[:4]
 STDF = write_stdf([(grid, "L7", f"{number:02}") for number, grid in enumerate(GRIDS, 1)])
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """OUT, not there yet."""
-    return tmp_path / "out"
-
-
-@pytest.fixture(scope="module")
-def nano() -> Classifier:
-    return Classifier(load_bundle(released("nano") / "bundle"))
 
 
 def test_a_file_of_four_wafers_gives_four_records_and_goes_to_done(

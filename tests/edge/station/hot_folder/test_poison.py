@@ -1,7 +1,6 @@
 """A file that ends the station: the others get their records, and after the second time it is read no more."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,7 @@ def deadly(data: bytes, name: str) -> list[Record]:
     return judge(data, name)
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    (tmp_path / "in").mkdir()
-    yield tmp_path / "in", tmp_path / "out"
-
-
-def test_a_file_that_ends_the_station_twice_goes_to_quarantine_unread(folders: tuple[Path, Path]) -> None:
-    inbox, out = folders
+def test_a_file_that_ends_the_station_twice_goes_to_quarantine_unread(inbox: Path, out: Path) -> None:
     for number in range(5):
         (inbox / f"{number}.npy").write_bytes(b"%d\n" % number)
     (inbox / "2.npy").write_bytes(b"poison")
@@ -50,8 +42,7 @@ def test_a_file_that_ends_the_station_twice_goes_to_quarantine_unread(folders: t
     assert names(inbox / "quarantine") == {"2.npy", "2.npy.reason.txt"}
 
 
-def test_a_file_in_hand_once_is_judged_like_any_other_when_it_is_well(folders: tuple[Path, Path]) -> None:
-    inbox, out = folders
+def test_a_file_in_hand_once_is_judged_like_any_other_when_it_is_well(inbox: Path, out: Path) -> None:
     (inbox / "a.npy").write_bytes(b"poison")
     with pytest.raises(Death):
         once(inbox, out, deadly)
@@ -76,8 +67,7 @@ def test_a_torn_note_is_no_reason_to_stop(tmp_path: Path) -> None:
         torn.close()
 
 
-def test_what_is_no_file_is_not_replaced_by_metrics(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    inbox, out = folders
+def test_what_is_no_file_is_not_replaced_by_metrics(inbox: Path, out: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # as a device would be, and harmless
     with pytest.raises(UsageError, match="pipe: is no file, and would be replaced by one"):
         watch(inbox, out, judge, bundle_sha256="b", once=True, metrics_file=tmp_path / "pipe")

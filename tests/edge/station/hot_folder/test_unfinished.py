@@ -16,31 +16,10 @@ from tests import SHARED
 from tests.hot_folder import Running, judge, lines, names, once, sha256, wait_for
 from tests.station import npy, synthetic
 from tests.wafer_tf.formats.writers_stdf import write_stdf
-from wafer_tf.bundle import load_bundle
-from wafer_tf.released import released
 
 GRIDS = synthetic(1)[:4]
 STDF = write_stdf([(grid, "L7", f"{number:02}") for number, grid in enumerate(GRIDS, 1)])
 WHOLE = SHARED / "cases" / "12-half-written" / "whole.csv"
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """OUT, not there yet."""
-    return tmp_path / "out"
-
-
-@pytest.fixture(scope="module")
-def nano() -> Classifier:
-    return Classifier(load_bundle(released("nano") / "bundle"))
 
 
 def _whole() -> bytes:

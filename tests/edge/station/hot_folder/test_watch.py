@@ -21,20 +21,6 @@ from wafer_tf.synthesis import synthesize
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """OUT, not there yet."""
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Put the clock of the inbox forward by so many seconds; it stands still otherwise."""
     now = [1000.0]

@@ -20,20 +20,6 @@ Said = Callable[[], str]
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """OUT, not there yet."""
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Said:
     """Return everything that was said so far."""
     text = []

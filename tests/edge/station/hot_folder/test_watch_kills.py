@@ -14,21 +14,6 @@ import pytest
 from benchmarks.hot_folder_kills import audit
 from tests.hot_folder import ROOT, lines, names, once, start, wait_for
 
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """IN, empty."""
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """OUT, not there yet."""
-    return tmp_path / "out"
-
-
 SENT = {"a": b"1", "b": b"bad", "c": b"1", "d": b"bad", "e": b"5", "f": b"one\ntwo\nthree\nfour\n", "g": b"7"}
 MAPS = {"f": 4}
 STEPS = ("open", "write", "pwrite", "fsync", "ftruncate", "mkdir", "rename", "replace", "close")
