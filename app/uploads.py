@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.formats.recognise import PICTURES
 from wafer_tf.formats.wafer_map import MapFile, WaferMap
+from wafer_tf.readers.mixedwm38 import is_stack, open_stack
 from wafer_tf.readers.npz import open_npz
 from wafer_tf.readers.parquet import is_table_of_dies, open_parquet
 from wafer_tf.readers.source import Source
@@ -93,8 +94,8 @@ def _read(name: str, data: bytes, options: Options, room: _Room) -> list[Wafer |
         if data.startswith(b"PAR1") and _is_parquet_set(data):
             with open_parquet(cast(Path, NamedBytes(data, name))) as source:
                 return _collected(source, name, room)
-        if data.startswith(b"PK") and _is_wafer_set(data):
-            with open_npz(cast(Path, NamedBytes(data, name))) as source:
+        if data.startswith(b"PK") and (open_set := _set_reader(data)):
+            with open_set(cast(Path, NamedBytes(data, name))) as source:
                 return _collected(source, name, room)
         return _listed(read_tool_bytes(data, name, options), name, room, options, picture)
     except InputError as error:
@@ -193,8 +194,8 @@ def _is_parquet_set(data: bytes) -> bool:
     return True
 
 
-def _is_wafer_set(data: bytes) -> bool:
-    """Whether a zip archive holds the columns of a wafer set.
+def _set_reader(data: bytes) -> Callable[[Path], Source] | None:
+    """Return what reads the set of maps in a zip archive, None where it holds none.
 
     Raises:
         InputError: it does, and they would take more memory than a set may.
@@ -203,10 +204,14 @@ def _is_wafer_set(data: bytes) -> bool:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
     except DAMAGED:
-        return False
-    if not {entry.filename.removesuffix(".npy") for entry in entries}.issuperset(WAFER_SET):
-        return False
+        return None
+    if {entry.filename.removesuffix(".npy") for entry in entries}.issuperset(WAFER_SET):
+        found: Callable[[Path], Source] = open_npz
+    elif is_stack(cast(Path, io.BytesIO(data))):
+        found = open_stack
+    else:
+        return None
     size = sum(entry.file_size for entry in entries)
     if size > 2 * MAX_CELLS:
         raise InputError(f"{size:,} bytes unpacked; expected at most {2 * MAX_CELLS:,}. Split the file.")
-    return True
+    return found

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from wafer_tf.command import CommandParser, run
-from wafer_tf.errors import UsageError
+from wafer_tf.errors import InputError, UsageError
 
 EXAMPLE = """example:
   python -m edge.verify records
@@ -36,6 +36,8 @@ def verify(path: Path, key: Path | None, *, whole_folder: bool) -> int:
     """Check the records in a folder, or a bundle's signature; return the exit code."""
     from edge.station.hot_folder.record_files import RECORDS
 
+    if not path.exists():
+        raise InputError(f"{path}: no such folder; expected the OUT folder of watch, or a bundle.")
     if (path / RECORDS).is_file():
         from edge.station.__main__ import main as station
 

@@ -3,6 +3,7 @@
 What is written lies in a hidden file beside the one it becomes. An error removes it; a killed process leaves it behind.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -29,9 +30,11 @@ def whole_path(path: str | os.PathLike[str], *, ending: str | None = None, durab
         The path to write.
 
     Raises:
-        OSError: it cannot be written; `path` is as it was.
+        OSError: it cannot be written, or something that is no file is there; `path` is as it was.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a rename would put a file in the place of a device or a pipe
+        raise FileExistsError(errno.EEXIST, "is there and is no file", str(path))
     mark = f".{os.getpid()}.partial{path.suffix if ending is None else ending}"
     name = os.fsencode(f".{path.name}")[: MAX_NAME - len(os.fsencode(mark))]
     partial = path.with_name(os.fsdecode(name) + mark)

@@ -265,6 +265,8 @@ def drawn_wafer(*, pitch: int = 12) -> tuple[bytes, NDArray[np.uint8]]:
     """A PNG of a round wafer of 25 x 25 dies with borders, and its map."""
     grid = round_wafer(25)
     grid[3:8, 10:15] = 2
+    scattered = np.random.default_rng(0).random(grid.shape) < 0.06  # of a wafer too plain the grid is not certain
+    grid[(grid == 1) & scattered] = 2
     colours = np.array([[255, 255, 255], [0, 170, 0], [220, 0, 0]], np.uint8)
     picture = np.repeat(np.repeat(colours[grid], pitch, axis=0), pitch, axis=1)
     dies = np.repeat(np.repeat(grid > 0, pitch, axis=0), pitch, axis=1)
@@ -272,7 +274,7 @@ def drawn_wafer(*, pitch: int = 12) -> tuple[bytes, NDArray[np.uint8]]:
     edge[::pitch] = True
     picture[(edge[:, None] | edge) & dies] = 60
     stream = io.BytesIO()
-    Image.fromarray(np.pad(picture, ((20, 20), (30, 10), (0, 0)), constant_values=255)).save(stream, "PNG")
+    Image.fromarray(np.pad(picture, ((30, 30), (30, 30), (0, 0)), constant_values=255)).save(stream, "PNG")
     return stream.getvalue(), grid
 
 
@@ -286,7 +288,7 @@ def test_a_picture_is_read_and_lines_are_drawn_where_its_dies_meet() -> None:
     shown = file_facts.with_grid(data, "map.png", Options())
     lines = (shown == file_facts.LINE).all(axis=-1)
     rows, cols = np.flatnonzero(lines.mean(axis=1) > 0.7), np.flatnonzero(lines.mean(axis=0) > 0.7)
-    for found, first in ((rows, 20), (cols, 30)):
+    for found, first in ((rows, 30), (cols, 30)):
         assert len(found) == 26
         assert np.abs(found - (first + 12 * np.arange(26))).max() <= 2
 
@@ -307,6 +309,17 @@ def test_a_large_picture_is_made_smaller_with_lines_that_stay_whole(monkeypatch:
     assert shown.shape == (270, 270, 3)
     lines = (shown == file_facts.LINE).all(axis=-1)
     assert (lines.mean(axis=1) > 0.7).sum() == (lines.mean(axis=0) > 0.7).sum() == 26
+
+
+def test_maps_as_mixedwm38_has_them_are_read_with_their_single_patterns() -> None:
+    held = io.BytesIO()
+    bits = np.zeros((3, 8), np.int64)
+    bits[1, 3], bits[2, [0, 6]] = 1, 1
+    np.savez(held, arr_0=np.stack([GRID + 0 for _ in range(3)]).astype(np.int64), arr_1=bits)
+    found = read_uploads([("Wafer_Map_Datasets.npz", held.getvalue())])
+    assert [wafer.label for wafer in found if isinstance(wafer, Wafer)] == [
+        CLASSES.index(n) for n in ("none", "Edge-Ring")
+    ] + [-1]
 
 
 def test_a_picture_without_a_grid_is_refused_and_kept_to_be_shown() -> None:

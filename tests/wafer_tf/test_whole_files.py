@@ -46,3 +46,14 @@ def test_a_writer_that_looks_at_the_ending_gets_that_of_the_file(tmp_path: Path)
         assert partial.suffix == ".keras"
         partial.write_bytes(b"m")
     assert (tmp_path / "model.keras").read_bytes() == b"m"
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    """A device was, where the command ran as root: --picture /dev/full --overwrite."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(FileExistsError, match="is there and is no file"):
+            write_whole(tmp_path / name, "text")
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]

@@ -4,12 +4,14 @@ MixedWM38: J. Wang, C. Xu, Z. Yang, J. Zhang, X. Li, IEEE Trans. Semicond. Manuf
 four patterns; one of several has no label here, for every class of this project is one pattern alone.
 """
 
+import io
 import math
 import os
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +50,7 @@ def open_stack(path: str | os.PathLike[str]) -> Source:
     Raises:
         InputError: damaged, of another shape or kind, too large, a label or a map that is none.
     """
-    path = Path(path)
+    path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
         with zipfile.ZipFile(path) as archive:
             return _open(path, archive)
