@@ -67,7 +67,8 @@ def check_map(grid: NDArray[Any], name: str) -> NDArray[np.uint8]:
         row, col = np.argwhere(wrong)[0]
         raise InputError(
             f"map {name}: die state {grid[row, col]} at row {row}, column {col}; expected 0 (no die), 1 (pass) or "
-            "2 (fail). If the file holds bin numbers, map them to these three states first."
+            "2 (fail). If the cells are bins, say which pass: --pass-bins 1; else what they mean: --states "
+            "NONE,PASS,FAIL."
         )
     if not grid.any():
         raise InputError(

@@ -24,7 +24,7 @@ MAX_HEADER = 1024
 MAX_CELL = 8
 """Bytes a cell may take."""
 MAX_BYTES = 4 * MAX_SIDE * MAX_SIDE * 4
-"""A grid of 300 x 300 written as '2.00, ', or held in MAX_CELL bytes a cell, takes less."""
+"""The largest grid there may be, written as '2.00, ', or held in MAX_CELL bytes a cell, takes less."""
 _REGULAR = b";,\t "
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
