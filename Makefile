@@ -10,13 +10,12 @@ DOCS_READY := $(DOCS)/.ready
 
 .PHONY: help setup fit app release test lint docs images clean
 
-MAPS := ../shared/data/wm811k/wm811k_dev.npz
-UNLABELLED := ../shared/data/wm811k/wm811k_unlabelled.npz
+MAPS := ../shared/data/wm811k/wm811k_full_dev.npz ../shared/data/wm811k/wm811k_none_extra.npz
 
 help:
 	@echo "make fit    set up, then train on the built-in maps (7 to 13 minutes of training on two cores)"
 	@echo "make app    set up, then open the web page with the model in models/wafer"
-	@echo "make release  set up, then train, quantize and gate models/ anew from MAPS and UNLABELLED (some hours)"
+	@echo "make release  set up, then train, quantize and gate models/ anew from MAPS (an hour or some, by the machine)"
 	@echo "make test   set up, then run the tests"
 	@echo "make setup  make .venv with everything pinned (3.6 GB, some three minutes), and the command .venv/bin/wafer-tf"
 	@echo "make lint   ruff and mypy"
@@ -43,7 +42,7 @@ app: $(READY)
 	$(RUN) -m app
 
 release: $(READY)
-	$(RUN) -m training.release --data $(MAPS) --unlabelled $(UNLABELLED)
+	$(RUN) -m training.release --data $(MAPS)
 
 test: $(READY)
 	$(RUN) -m pytest

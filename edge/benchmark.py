@@ -82,7 +82,7 @@ def benchmark(path: str | os.PathLike[str], *, maps: int, out: str | os.PathLike
     model = in_float32(run.model())
     size = int(model.input_shape[1])
     test = wafers.select(split.test)
-    planes = [encode(test.map(i), size) for i in range(len(test))]
+    planes = [encode(test.map(i), size) for i in range(min(maps, len(test)))]
     calibration = choose(wafers.select(split.train), DEFAULT_MAPS, seed=0, size=size)
     _say(f"converting {path}")
     with quantizer(model) as files:

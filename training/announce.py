@@ -54,7 +54,7 @@ def epoch_line(history: list[dict[str, float]], *, epochs: int) -> str:
     """Return what is said of the last epoch of a history.
 
     Args:
-        history: a row per epoch with `loss`, `val_macro_f1` and `seconds`.
+        history: a row per epoch with `loss`, `seconds` and, where there is a validation part, `val_macro_f1`.
         epochs: at most so many.
 
     Examples:
@@ -62,16 +62,16 @@ def epoch_line(history: list[dict[str, float]], *, epochs: int) -> str:
         'epoch 1/3: loss 0.500, validation macro-F1 0.800, the best so far; 30 s, at most 1 min 00 s left'
     """
     row, done = history[-1], len(history)
-    scores = [each["val_macro_f1"] for each in history]
-    best = scores.index(max(scores))
-    standing = "the best so far" if best == done - 1 else f"best {scores[best]:.3f} in epoch {best + 1}"
+    scores = [each["val_macro_f1"] for each in history if "val_macro_f1" in each]
+    standing = ""
+    if scores:
+        best = scores.index(max(scores))
+        place = "the best so far" if best == done - 1 else f"best {scores[best]:.3f} in epoch {best + 1}"
+        standing = f", validation macro-F1 {scores[-1]:.3f}, {place}"
     recent = [each["seconds"] for each in history[-RECENT:]]
     left = sum(recent) / len(recent) * (epochs - done)
     ending = f", at most {_time(left)} left" if done < epochs else ""
-    return (
-        f"epoch {done}/{epochs}: loss {row['loss']:.3f}, validation macro-F1 {row['val_macro_f1']:.3f}, {standing}; "
-        f"{_time(row['seconds'])}{ending}"
-    )
+    return f"epoch {done}/{epochs}: loss {row['loss']:.3f}{standing}; {_time(row['seconds'])}{ending}"
 
 
 def _time(seconds: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.as_json import from_json
-from wafer_tf.dies import CLASSES
+from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import UsageError
 from wafer_tf.learning.augment import Augmentation
 from wafer_tf.learning.models import ModelConfig
@@ -33,10 +33,13 @@ class FitConfig:
         limit_per_class: at most so many labelled maps of each class are used; None for all.
         split_seed: seed of the split; None for `seed`. Runs with one split and several seeds can be compared.
         shares: of training, validation and test maps, each above 0, together 1.
+        folds: train on all labelled maps, and judge every map by a model that was trained without its fold, one of so
+            many group folds; 0 for the parts of `split` and `shares`, which are then of no matter.
         fold: "K/N": the K-th (1..N) of N group folds of the training part is left out of it; None for all of it.
         synthetic: every class with fewer training maps than this is filled up to it with synthetic maps.
         clean_wafers: further `none` maps with few failing dies or none, as a share of the training maps, 0..1; see
             `synthesis.clean`.
+        none_per_epoch: maps of none that an epoch shows, the next epoch others; 0 for all, see `pipeline.Epochs`.
         teachers: finished runs whose answers, averaged over the eight symmetries, are part of what is learned.
         unlabelled: path of maps without labels, learned with the teachers' answers; None for none.
         teacher_weight: share of the teachers' answer in what a labelled map is to be called, 0..1.
@@ -44,6 +47,8 @@ class FitConfig:
             `models.load_backbone_weights`.
         learning_rate: peak of the schedule: linear warm-up over the first epoch, then a cosine to zero.
         freeze_epochs: epochs in which the head alone is trained, before the first epoch proper.
+        weight_average: decay of the moving average that is taken instead of the last weights, 0 to below 1; 0 for
+            none. See `averaging`.
         patience: epochs without a better validation macro-F1 after which training stops.
     """
 
@@ -54,6 +59,7 @@ class FitConfig:
     split: str = "group"
     split_seed: int | None = None
     shares: tuple[float, float, float] = FRACTIONS
+    folds: int = 0
     fold: str | None = None
     seed: int = 0
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -62,6 +68,7 @@ class FitConfig:
     freeze_epochs: int = 0
     synthetic: int = 0
     clean_wafers: float = 0.05
+    none_per_epoch: int = 0
     teachers: tuple[str, ...] = ()
     unlabelled: str | None = None
     teacher_weight: float = 0.5
@@ -69,6 +76,7 @@ class FitConfig:
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
+    weight_average: float = 0.0
     patience: int = 20
     class_weights: str = "sqrt"
     loss: str = "cross-entropy"
@@ -94,6 +102,8 @@ class FitConfig:
             ("builtin_per_class", 10),
             ("synthetic", 0),
             ("freeze_epochs", 0),
+            ("none_per_epoch", 0),
+            ("folds", 0),
         ):
             if getattr(self, name) < low:
                 raise UsageError(f"{name} {getattr(self, name)}; expected at least {low}.")
@@ -102,6 +112,10 @@ class FitConfig:
                 raise UsageError(f"seed {seed}; expected 0 to {MAX_SEED}.")
         if self.fold is not None:
             parse_fold(self.fold)
+        if self.folds == 1:
+            raise UsageError("folds 1; expected 2 or more, or 0 for a training, a validation and a test part.")
+        if self.folds and (self.fold or self.teachers):
+            raise UsageError("--folds leaves every fold out in turn; --fold and --teachers go with one split alone.")
         if self.unlabelled is not None and not self.teachers:
             raise UsageError("unlabelled maps need teachers, finished runs to say what they show: --teachers RUN ...")
         if not 0 <= self.clean_wafers <= 1:
@@ -111,6 +125,8 @@ class FitConfig:
         for name in ("turn_prob", "stretch_prob", "die_noise"):
             if not 0 <= getattr(self.augmentation, name) <= 1:
                 raise UsageError(f"{name} {getattr(self.augmentation, name)}; expected 0 to 1.")
+        if not 0 <= self.weight_average < 1:
+            raise UsageError(f"weight average {self.weight_average}; expected a decay from 0 to below 1.")
         if not 0 < self.learning_rate < 10 or not 0 <= self.weight_decay < 1 or not 0 <= self.label_smoothing < 1:
             raise UsageError(
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, label smoothing "
@@ -151,13 +167,16 @@ def parse_fold(text: str) -> tuple[int, int]:
     return int(number) - 1, int(folds)
 
 
-def class_weights(scheme: str, label: NDArray[np.integer[Any]]) -> dict[int, float]:
+def class_weights(scheme: str, label: NDArray[np.integer[Any]], *, none_per_epoch: int = 0) -> dict[int, float]:
     """Return a weight for each of the nine classes, from the labels of the training part.
+
+    Maps of none count as many as an epoch shows: `none_per_epoch`, or all of them where that is 0.
 
     balanced: inverse frequency, as scikit-learn's "balanced"; sqrt: its square root; both scaled so that the mean
     weight of a training map is 1. A class without training maps gets 0.
     """
     count = np.bincount(label, minlength=len(CLASSES)).astype(float)
+    count[NONE] = min(count[NONE], none_per_epoch or np.inf)
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[scheme]
     raw = np.where(count > 0, np.maximum(count, 1) ** -power, 0.0)
     return dict(enumerate((raw * count.sum() / (raw * count).sum()).tolist()))

@@ -83,6 +83,7 @@ def evaluate(
     quiet_tensorflow()
 
     from training.job import data_facts, load_config, load_data
+    from training.out_of_fold import decide_out_of_fold
     from training.runtime import prepare, versions
     from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.learning.run_folder import RunFolder
@@ -111,7 +112,7 @@ def evaluate(
             "Run the command where it is found, or score other maps with --data OTHER."
         )
     prepare(seed=config.seed, precision="float32", require_gpu=False)
-    own, model = facts_of(run), run.model()
+    own, model, prob = facts_of(run), run.model(), None
     if data is None:
         wafers = load_data(config)
         split = Split.load(path / "split.npz", wafers)
@@ -119,6 +120,10 @@ def evaluate(
             data_facts(config.data, wafers), split_method=split.method, near_copies_leaked=split.stats["leaked"]["lot"]
         )
         group, wafers = split.group[split.test], wafers.select(split.test)
+        if split.folds:
+            print(f"the out-of-fold answers of {path}", file=sys.stderr)
+            prob = decide_out_of_fold(run.read_array("logits.npz", "test"), wafers.label, split)
+            facts = replace(facts, part="out-of-fold")
     else:
         wafers = read(data, options=options, progress=True)
         wafers = wafers.select(wafers.labelled)
@@ -132,8 +137,9 @@ def evaluate(
             warning += "trained on or chose by: the scores flatter the model."
             facts = replace(facts, warnings=(warning,))
             print(f"warning: {warning}", file=sys.stderr)
-    print(f"scoring {len(wafers)} maps with the model of {path}", file=sys.stderr)
-    prob = decision.probabilities(predict_logits(model, wafers, progress=True))
+    if prob is None:
+        print(f"scoring {len(wafers)} maps with the model of {path}", file=sys.stderr)
+        prob = decision.probabilities(predict_logits(model, wafers, progress=True))
     scores = score(wafers.label, prob, group=group)
     target.mkdir(parents=True, exist_ok=True)
     facts = replace(facts, model=own.model, input=own.input, parameters=own.parameters, versions=versions())

@@ -53,9 +53,23 @@ def parser() -> argparse.ArgumentParser:
         metavar=("TRAIN", "VAL", "TEST"),
         help=f"of the maps, together 1 (default {' '.join(map(str, d.shares))})",
     )
+    flag(
+        data,
+        "--folds",
+        d.folds,
+        "learn from all maps; judge each by a model trained without its fold, one of N group folds",
+        metavar="N",
+    )
     data.add_argument("--fold", metavar="K/N", help="leave the K-th of N group folds out of the training part")
     flag(data, "--synthetic", d.synthetic, "fill classes with fewer than N training maps up to N", metavar="N")
     flag(data, "--clean-wafers", d.clean_wafers, "add none maps with hardly a failing die, so many", metavar="SHARE")
+    flag(
+        data,
+        "--none-per-epoch",
+        d.none_per_epoch,
+        "an epoch shows N maps of none, the next one others; 0 shows all",
+        metavar="N",
+    )
     flag(data, "--builtin-per-class", d.builtin_per_class, "maps of each class in the built-in set", metavar="N")
     data.add_argument("--limit-per-class", type=int, metavar="N", help="use at most N labelled maps of each class")
 
@@ -91,6 +105,13 @@ def parser() -> argparse.ArgumentParser:
     flag(fit, "--batch-size", d.batch_size, "maps per step, over all devices", metavar="N")
     flag(fit, "--learning-rate", d.learning_rate, "peak, after one epoch; then a cosine to zero", metavar="RATE")
     flag(fit, "--weight-decay", d.weight_decay, "AdamW's", metavar="RATE")
+    flag(
+        fit,
+        "--weight-average",
+        d.weight_average,
+        "take the moving average of the weights of this decay, such as 0.998; 0 takes the weights themselves",
+        metavar="DECAY",
+    )
     flag(fit, "--class-weights", d.class_weights, ", ".join(CLASS_WEIGHTS), metavar="HOW")
     flag(fit, "--loss", d.loss, " or ".join(LOSSES), metavar="NAME")
     flag(fit, "--label-smoothing", d.label_smoothing, "share spread over the other classes", metavar="SHARE")

@@ -1,18 +1,20 @@
 """One whole run: data, split, training, decision, report. Every step finds what an interrupted run left and goes on."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import FitConfig, class_weights, parse_fold
+from training.config import FitConfig, parse_fold
 from training.explanations import write_small_sheet
+from training.out_of_fold import answer_out_of_fold, decide_out_of_fold
 from training.runtime import prepare, versions
 from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
-from training.train import train
+from training.train import train, weights_of
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
@@ -28,11 +30,11 @@ from wafer_tf.reporting.card import WM811K_CITATIONS
 from wafer_tf.reporting.facts import Facts
 from wafer_tf.reporting.operating_report import write_operating
 from wafer_tf.reporting.report import format_table, write_report
-from wafer_tf.scoring.controls import controls
+from wafer_tf.scoring.controls import Controls, controls
 from wafer_tf.scoring.operating import Part, find_points
 from wafer_tf.scoring.scores import score
 from wafer_tf.splitting.overlap import fingerprints
-from wafer_tf.splitting.splits import Split, content_hash, make_split
+from wafer_tf.splitting.splits import Split, content_hash, make_folds, make_split
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import whole_path
@@ -55,6 +57,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
     wafers = load_data(config)
     split = split_of(config, run, wafers)
+    out_of_fold = answer_out_of_fold(config, run, wafers, split, strategy) if config.folds else None
     kept = split.train if config.fold is None else without_fold(config, split, wafers)
     training, validation, test = (wafers.select(part) for part in (kept, split.validation, split.test))
     training = fill_classes(training, config.synthetic, seed=config.seed)
@@ -63,37 +66,52 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     if config.teachers:
         check_teachers(config, split, wafers)
         training, target = with_teachers(config, run, training, WaferSet.concatenate([validation, test]))
-    weights = class_weights(config.class_weights, training.label if target is None else target.argmax(axis=1))
+    weights = weights_of(config, training, target)
     run.write_json("class_weights.json", {CLASSES[c]: round(w, 4) for c, w in weights.items()})
-    _say(f"{len(training)} maps for training, {len(validation)} for validation, {len(test)} for test; run {run.path}")
+    if config.folds:
+        _say(f"{len(training)} maps for training, all of them; run {run.path}")
+    else:
+        _say(f"{len(training)} maps for training, {len(validation)} for validation, {len(test)} for test")
+        _say(f"run {run.path}")
     _say("class weights: " + ", ".join(f"{CLASSES[c]} {w:.2f}" for c, w in weights.items()))
 
     start = starting_weights(config, WaferSet.concatenate([validation, test]))
     if start.note:
         _say(start.note)
-    known = np.union1d(fingerprints(WaferSet.concatenate([training, validation])), known_to_start(start.source))
+    known = fingerprints(training if config.folds else WaferSet.concatenate([training, validation]))
+    known = np.union1d(known, known_to_start(start.source))
     if config.teachers:
         known = np.union1d(known, known_to_teachers(config))
     model, progress = train(
-        config, run, training=training, target=target, validation=validation, start=start.source, strategy=strategy
+        config,
+        run,
+        training=training,
+        target=target,
+        validation=None if config.folds else validation,
+        start=start.source,
+        strategy=strategy,
     )
     with whole_path(run.path / "model.keras") as path:
         model.save(path)
-    _say("scoring the validation and the test part")
-    logits = {name: predict_logits(model, part) for name, part in (("validation", validation), ("test", test))}
-    run.write_arrays("logits.npz", logits)
+    if out_of_fold is None:
+        _say("scoring the validation and the test part")
+        logits = {name: predict_logits(model, part) for name, part in (("validation", validation), ("test", test))}
+    else:
+        logits = {"test": out_of_fold}
+    precision = np.float32 if out_of_fold is None else np.float16  # as the folds keep them
+    run.write_arrays("logits.npz", {name: found.astype(precision) for name, found in logits.items()})
     run.write_arrays("seen.npz", {"fingerprints": known})
-    decision = fit_decision(logits["validation"], validation.label, split.group[split.validation])
+    decision, prob = _decide(logits, wafers, split)
     run.write_json("decision.json", decision.to_json())
 
-    prob = decision.probabilities(logits["test"])
     scores = score(test.label, prob, group=split.group[split.test])
     write_report(
         run.path,
         facts=replace(
             data_facts(config.data, wafers),
             split_method=split.method,
-            split_sizes={"train": len(kept), "validation": len(validation), "test": len(test)},
+            part="out-of-fold" if config.folds else "test",
+            split_sizes=_sizes(split, kept),
             near_copies_leaked=split.stats["leaked"]["lot"],
             seed=config.seed,
             model=f"{config.model.architecture}, width {config.model.width}, {config.model.stem} stem",
@@ -106,7 +124,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
             teachers=len(config.teachers),
             epochs=len(progress.history),
             best_epoch=progress.best_epoch + 1,
-            validation_macro_f1=progress.history[progress.best_epoch]["val_macro_f1"],
+            validation_macro_f1=progress.history[progress.best_epoch].get("val_macro_f1"),
             seconds=round(sum(row["seconds"] for row in progress.history), 1),
             versions=versions(),
             command=run.read_json("config.json")["command"],
@@ -114,13 +132,14 @@ def execute(config: FitConfig, run: RunFolder) -> None:
             warnings=(*split.stats["warnings"], *([start.note] if start.flatters else []), *_provisos(config, start)),
         ),
         scores=scores,
-        controls=controls(wafers.select(split.train), test),
+        controls=_controls(wafers, split),
         wafers=test,
         label=test.label,
         prob=prob,
         history=progress.history,
     )
-    _write_operating_points(config, run, logits, decision, validation, test, split)
+    parts = parts_to_choose_by(logits.__getitem__, decision, wafers, split)
+    _write_operating_points(config, run, parts, split)
     _say("drawing what the model looks at")
     # model.keras read back: its variables belong to no strategy, whatever it was trained under
     write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
@@ -130,6 +149,52 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         print(f"\n{text}")
     print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")
     print(called(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS"))
+
+
+def _sizes(split: Split, kept: NDArray[np.int64]) -> dict[str, int]:
+    """Return the wafers of each part; of the training part, those kept."""
+    if split.folds:
+        return {f"fold {fold + 1}": int((split.part == fold).sum()) for fold in range(split.folds)}
+    return {"train": len(kept), "validation": len(split.validation), "test": len(split.test)}
+
+
+def _controls(wafers: WaferSet, split: Split) -> Controls:
+    """Score the controls on the test part; with folds, on the last one, learned from the others."""
+    last = split.part == split.folds - 1 if split.folds else np.isin(np.arange(len(wafers)), split.test)
+    learned = ~last if split.folds else np.isin(np.arange(len(wafers)), split.train)
+    return controls(wafers.select(np.flatnonzero(learned)), wafers.select(np.flatnonzero(last)))
+
+
+def _decide(
+    logits: dict[str, NDArray[np.float32]], wafers: WaferSet, split: Split
+) -> tuple[Decision, NDArray[np.float64]]:
+    """Return the run's decision, and the (n, 9) probabilities of the test part by one that did not see its labels."""
+    if split.folds:
+        decision = fit_decision(logits["test"], wafers.label, split.group)
+        return decision, decide_out_of_fold(logits["test"], wafers.label, split)
+    decision = fit_decision(logits["validation"], wafers.label[split.validation], split.group[split.validation])
+    return decision, decision.probabilities(logits["test"])
+
+
+def parts_to_choose_by(
+    logits: Callable[[str], NDArray[np.float32]], decision: Decision, wafers: WaferSet, split: Split
+) -> tuple[Part, Part]:
+    """Return the part that chooses thresholds and the part that says what they cost; with folds, every other fold.
+
+    Args:
+        logits: gives the (m, 9) logits of a part by its name in logits.npz.
+    """
+    if split.folds:
+        all_of_them = logits("test")
+        even = split.part % 2 == 0
+        parts = [(all_of_them[kept], np.flatnonzero(kept)) for kept in (even, ~even)]
+    else:
+        parts = [(logits("validation"), split.validation), (logits("test"), split.test)]
+    first, second = (
+        Part(wafers.label[index].astype(np.int64), decision.probabilities(found), split.group[index])
+        for found, index in parts
+    )
+    return first, second
 
 
 def _provisos(config: FitConfig, start: Start) -> list[str]:
@@ -146,26 +211,19 @@ def _provisos(config: FitConfig, start: Start) -> list[str]:
     return found
 
 
-def _write_operating_points(
-    config: FitConfig,
-    run: RunFolder,
-    logits: dict[str, NDArray[np.float32]],
-    decision: Decision,
-    validation: WaferSet,
-    test: WaferSet,
-    split: Split,
-) -> None:
-    parts = [
-        Part(wafers.label.astype(np.int64), decision.probabilities(logits[name]), split.group[index])
-        for name, wafers, index in (("validation", validation, split.validation), ("test", test, split.test))
-    ]
+def _write_operating_points(config: FitConfig, run: RunFolder, parts: tuple[Part, Part], split: Split) -> None:
     try:
         found = find_points(*parts)
     except InputError as why:
         _say(f"no operating points: {why}")
         return
+    write_operating(run.path, found, source=operating_source(config, split))
+
+
+def operating_source(config: FitConfig, split: Split) -> str:
+    """Return what the operating points' costs were counted on."""
     name = BUILTIN if config.data is None else Path(config.data).name
-    write_operating(run.path, found, source=f"test part of {name}, {split.method} split")
+    return f"every other fold of {name}" if split.folds else f"test part of {name}, {split.method} split"
 
 
 def load_config(run: RunFolder) -> FitConfig:
@@ -239,7 +297,10 @@ def split_of(config: FitConfig, run: RunFolder, wafers: WaferSet) -> Split:
     if path.exists():
         return Split.load(path, wafers)
     seed = config.seed if config.split_seed is None else config.split_seed
-    split = make_split(wafers, method=config.split, seed=seed, fractions=config.shares, progress=True)  # type: ignore[arg-type]
+    if config.folds:
+        split = make_folds(wafers, config.folds, seed=seed, progress=True)
+    else:
+        split = make_split(wafers, method=config.split, seed=seed, fractions=config.shares, progress=True)  # type: ignore[arg-type]
     for name, part in (("training", split.train), ("validation", split.validation), ("test", split.test)):
         if not len(part):
             raise InputError(

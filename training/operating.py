@@ -77,10 +77,10 @@ def operating(
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.job import data_facts, load_config, load_data
+    from training.job import load_config, load_data, operating_source, parts_to_choose_by
     from wafer_tf.dies import CLASSES
     from wafer_tf.reporting.operating_report import format_operating, write_operating
-    from wafer_tf.scoring.operating import Part, find_points
+    from wafer_tf.scoring.operating import find_points
     from wafer_tf.splitting.splits import Split
 
     config = load_config(run)
@@ -92,17 +92,17 @@ def operating(
     wafers = load_data(config)
     split = Split.load(path / "split.npz", wafers)
 
-    def part(name: str, index: NDArray[np.int64]) -> Part:
-        logits = run.read_array("logits.npz", name)
-        if logits.shape != (len(index), len(CLASSES)):
+    def logits(name: str) -> NDArray[np.float32]:
+        found, wanted = run.read_array("logits.npz", name), len(getattr(split, name))
+        if found.shape != (wanted, len(CLASSES)):
             raise ModelError(
-                f"run folder {path}: logits.npz holds {name} logits of shape {logits.shape}; expected "
-                f"({len(index)}, {len(CLASSES)}), one row per wafer of the part. Restore it, or train again."
+                f"run folder {path}: logits.npz holds {name} logits of shape {found.shape}; expected "
+                f"({wanted}, {len(CLASSES)}), one row per wafer of the part. Restore it, or train again."
             )
-        return Part(wafers.label[index].astype(np.int64), decision.probabilities(logits), split.group[index])
+        return found
 
-    found = find_points(part("validation", split.validation), part("test", split.test), mix=wanted)
-    source = f"test part of {data_facts(config.data, wafers).data_name}, {split.method} split"
+    found = find_points(*parts_to_choose_by(logits, decision, wafers, split), mix=wanted)
+    source = operating_source(config, split)
     write_operating(target, found, source=source)
     print(format_operating(found, source=source))
     print(f"\nfiles: {target}")

@@ -11,11 +11,16 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from training.averaging import MovingAverage
 from wafer_tf.errors import ModelError
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import UNREADABLE
 from wafer_tf.whole_files import file_sha256, whole_path, write_whole
+
+SCORE = "val_macro_f1"
+"""What the best epoch is chosen by, where there is a validation part."""
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")
@@ -34,6 +39,9 @@ class MacroF1(keras.metrics.F1Score):  # type: ignore[misc]  # keras has no type
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     """After each epoch: checkpoint, best weights, history.csv, TensorBoard; stop after `patience` epochs of no gain.
 
+    Where there is no validation part, the last epoch is the best. Where the weights are averaged, the average is what
+    is kept as the best weights, and what the run goes on averaging from.
+
     Besides model and optimizer the state of every random generator of the graph is kept: a .keras file leaves it out.
     state.json is replaced last and names the files that belong to it, with their SHA-256 and its own. All that early
     stopping needs is the history in it, so a resumed run stops where an uninterrupted one would.
@@ -43,7 +51,8 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.folder = run.path / "checkpoints"
         self.patience = patience
-        self.state: dict[str, Any] = {"history": [], "last": None, "best": None, "random": []}
+        self.average: MovingAverage | None = None
+        self.state: dict[str, Any] = {"history": [], "last": None, "best": None, "average": None, "random": []}
         if (self.folder / "state.json").is_file():
             self.state = self._checked(run.read_json("checkpoints/state.json"))
         self.run_folder = run
@@ -53,15 +62,15 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         path = self.folder / "state.json"
         remedy = f"Delete {path} to train again from the first epoch, with the same split."
         try:
-            scores = [row["val_macro_f1"] + row["seconds"] for row in state["history"]]
-            files = [self.folder / state[name] for name in ("last", "best")]
+            scores = [row.get(SCORE, 0.0) + row["seconds"] for row in state["history"]]
+            files = [self.folder / name for name in _files(state)]
             len(state["random"])
             sums = dict(state["sha256"])
             whole = all(type(score) is float for score in scores) and len(scores) > 0
         except (KeyError, TypeError) as error:
             raise ModelError(f"{path}: holds no training state ({error!r}). {remedy}") from error
         if not whole:
-            raise ModelError(f"{path}: its history holds no epoch with a validation macro-F1. {remedy}")
+            raise ModelError(f"{path}: its history holds no epoch with its figures. {remedy}")
         for file in files:
             if not file.is_file():
                 raise ModelError(f"{path}: names {file.name}, which is missing. {remedy}")
@@ -79,9 +88,9 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def best_epoch(self) -> int:
-        """Index of the first epoch with the highest validation macro-F1; -1 before the first."""
-        scores = [row["val_macro_f1"] for row in self.history]
-        return scores.index(max(scores)) if scores else -1
+        """Index of the first epoch with the highest validation macro-F1, or of the last; -1 before the first."""
+        scores = [row[SCORE] for row in self.history if SCORE in row]
+        return scores.index(max(scores)) if scores else len(self.history) - 1
 
     @property
     def exhausted(self) -> bool:
@@ -101,12 +110,27 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def load_best(self, model: Any) -> None:
         """Give `model` the best epoch's weights."""
-        name = str(self.state["best"])
         try:
-            with np.load(self.folder / name, allow_pickle=False) as kept:
-                model.set_weights([kept[key] for key in sorted(kept)])
+            model.set_weights(self._kept("best"))
         except UNREADABLE as error:
-            raise self._damaged(self.folder / name, error) from error
+            raise self._damaged(self.folder / str(self.state["best"]), error) from error
+
+    def last_average(self) -> list[NDArray[Any]] | None:
+        """Return the moving average at the last epoch's end; None where none was kept."""
+        return self._kept("average") if self.state["average"] else None
+
+    def _kept(self, name: str) -> list[NDArray[Any]]:
+        path = self.folder / str(self.state[name])
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return [kept[key] for key in sorted(kept)]
+        except UNREADABLE as error:
+            raise self._damaged(path, error) from error
+
+    def _keep(self, name: str, weights: list[NDArray[Any]]) -> str:
+        """Write weights whole; not by save_weights: on a full disk HDF5 ends the process with SIGSEGV."""
+        self.run_folder.write_arrays(f"checkpoints/{name}", {f"{k:04d}": value for k, value in enumerate(weights)})
+        return name
 
     def _damaged(self, path: Path, error: Exception) -> ModelError:
         return ModelError(
@@ -131,22 +155,23 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.state["last"] = f"epoch_{epoch:04d}.keras"
         with whole_path(self.folder / self.state["last"]) as path:
             self.model.save(path)
-        if self.best_epoch == epoch:  # not by save_weights: on a full disk HDF5 ends the process with SIGSEGV
-            self.state["best"] = f"best_{epoch:04d}.npz"
-            weights = {f"{number:04d}": value for number, value in enumerate(self.model.get_weights())}
-            self.run_folder.write_arrays(f"checkpoints/{self.state['best']}", weights)
+        averaged = self.average.weights() if self.average else None
+        if averaged:
+            self.state["average"] = self._keep(f"average_{epoch:04d}.npz", averaged)
+        if self.best_epoch == epoch:
+            self.state["best"] = self._keep(f"best_{epoch:04d}.npz", averaged or self.model.get_weights())
         self.state["random"] = [keras.ops.convert_to_numpy(v).tolist() for v in _generators(self.model)]
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[0]))
         writer.writeheader()
         writer.writerows(self.history)
         write_whole(self.run_folder.path / "history.csv", text.getvalue())
-        sums = {name: file_sha256(self.folder / name) for name in (self.state["last"], self.state["best"])}
+        sums = {name: file_sha256(self.folder / name) for name in _files(self.state)}
         self.state["sha256"] = sums
         self.state["sha256"] = sums | {"state.json": _sum_of(self.state)}
         self.run_folder.write_json("checkpoints/state.json", self.state)
         for path in self.folder.iterdir():
-            if path.name not in (self.state["last"], self.state["best"], "state.json"):
+            if path.name not in (*_files(self.state), "state.json"):
                 path.unlink()
         with self.board.as_default(step=epoch):
             for name, value in row.items():
@@ -154,6 +179,11 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.board.flush()
         if self.exhausted:
             self.model.stop_training = True
+
+
+def _files(state: dict[str, Any]) -> list[str]:
+    """Return the names of the files that a state names."""
+    return [state["last"], state["best"], *([state["average"]] if state["average"] else [])]
 
 
 def _sum_of(state: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""Make the released models from their maps: `python -m training.release --data MAPS --unlabelled MORE`.
+"""Make the released models from their maps: `python -m training.release --data MAPS MORE_MAPS`.
 
-Five teachers, each without another fifth of the training maps; the released model, models/wafer; and from the answers
-of all six the nano one, models/nano. Each training.fit and edge.convert is a process of its own; what a user of a model
-needs is then copied, with the SHA-256 of every file. Finished steps are not done again: after a kill, the same command
-goes on.
+The maps become one Parquet file. Of each model, models/wafer and models/nano, five are trained without a fold, and one
+on all maps: what is reported rests on the answers out of fold, what is released learned from everything. Each
+training.fit and edge.convert is a process of its own; what a user of a model needs is then copied, with the SHA-256 of
+every file. Finished steps are not done again: after a kill, the same command goes on.
 """
 
 import argparse
@@ -20,12 +20,20 @@ from wafer_tf.errors import GateError, ModelError
 from wafer_tf.released import NAMES
 
 EXAMPLE = """example:
-  python -m training.release --data wm811k_dev.npz --unlabelled wm811k_unlabelled.npz
+  python -m training.release --data wm811k_full_dev.npz wm811k_none_extra.npz
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy gate failed"""
 
-SPLIT = ["--split-seed", "0", "--shares", "0.8", "0.1", "0.1"]
-TEACHERS = 5
+RECIPE = [
+    *("--folds", "5", "--seed", "0", "--backbone-weights", "none"),
+    *("--epochs", "14", "--none-per-epoch", "15000", "--clean-wafers", "0.1"),
+    *("--class-weights", "none", "--weight-decay", "0.01", "--weight-average", "0.998"),
+]
+"""What both models have beyond training.fit's defaults. None starts from weights of an earlier release."""
+TRAININGS = {
+    "wafer": ["--model", "resnet16", "--width", "16", *RECIPE],
+    "nano": ["--model", "resnet14", "--width", "8", "--learning-rate", "0.003", *RECIPE],
+}
 
 KEPT = [
     "DONE",
@@ -63,8 +71,7 @@ MAX_BYTES = 10_000_000
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m training.release", __doc__, epilog=EXAMPLE)
-    p.add_argument("--data", required=True, metavar="PATH", help="labelled maps")
-    p.add_argument("--unlabelled", required=True, metavar="PATH", help="maps without labels, for the nano model")
+    p.add_argument("--data", required=True, nargs="+", metavar="PATH", help="labelled maps, in one file or several")
     p.add_argument("--work", type=Path, default=Path("runs/release"), metavar="DIR", help="default runs/release")
     p.add_argument("--out", type=Path, default=Path("models"), metavar="DIR", help="default models")
     return p
@@ -76,62 +83,20 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: _release(args))
 
 
-def trainings(work: Path, unlabelled: str) -> dict[str, list[str]]:
-    """Return the runs of a release in their order, each with its flags beyond the data and training.fit's defaults.
-
-    None starts from weights of an earlier release.
-    """
-    afresh = [*SPLIT, "--backbone-weights", "none"]
-    teachers = [f"teacher-{k}" for k in range(1, TEACHERS + 1)]
-    taught = ["--unlabelled", unlabelled, "--teachers", *(str(work / name) for name in teachers)]
-    left_out = {name: f"{k}/{TEACHERS}" for k, name in enumerate(teachers, 1)}
-    return {
-        **{
-            name: [
-                *afresh,
-                "--model",
-                "baseline",
-                "--width",
-                "16",
-                "--fold",
-                fold,
-                "--seed",
-                fold[0],
-                "--clean-wafers",
-                "0",
-            ]
-            for name, fold in left_out.items()
-        },
-        "wafer": [*afresh, "--seed", "0"],
-        "nano": [
-            *afresh,
-            "--seed",
-            "0",
-            "--model",
-            "baseline",
-            "--width",
-            "8",
-            "--epochs",
-            "96",
-            "--patience",
-            "40",
-            *taught,
-            str(work / "wafer"),
-        ],
-    }
-
-
 def _release(args: argparse.Namespace) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    for name, flags in trainings(args.work, args.unlabelled).items():
+    maps = args.work / "wafers.parquet"
+    if not maps.exists():
+        _call("wafer_tf.readers", [*args.data, str(maps)])
+    for name, flags in TRAININGS.items():
         run = args.work / name
         if (run / "DONE").exists():
             print(f"{run}: finished before", file=sys.stderr)
         elif (run / "config.json").exists():
             _call("training.fit", ["--resume", str(run)])
         else:
-            _call("training.fit", ["--data", args.data, *flags, "--out", str(run)])
+            _call("training.fit", ["--data", str(maps), *flags, "--out", str(run)])
     for name in NAMES:
         if not (args.work / name / "bundle").exists():
             _call("edge.convert", ["--int8", str(args.work / name)])

@@ -20,6 +20,7 @@ def prepare(*, seed: int, precision: str, require_gpu: bool, devices: list[str] 
     """
     import keras
     import tensorflow as tf
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     gpus = tf.config.list_physical_devices("GPU")
     if require_gpu and not gpus:
@@ -29,6 +30,7 @@ def prepare(*, seed: int, precision: str, require_gpu: bool, devices: list[str] 
         )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    threadpool_limits(1, user_api="blas")  # encode's matrix products are small: two threads took twice the processor
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(precision)

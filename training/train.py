@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.announce import Announcer
+from training.averaging import MovingAverage
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
 from wafer_tf.dies import CLASSES
 from wafer_tf.learning.models import build_model, load_backbone_weights
-from wafer_tf.learning.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.learning.pipeline import Epochs, evaluation_batches, steps_per_epoch, training_batches
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
@@ -23,7 +24,7 @@ def train(
     run: RunFolder,
     *,
     training: WaferSet,
-    validation: WaferSet,
+    validation: WaferSet | None,
     strategy: Any,
     start: str = "none",
     target: NDArray[np.float32] | None = None,
@@ -31,11 +32,13 @@ def train(
 ) -> tuple[keras.Model, Progress]:
     """Train until the epochs are over or validation macro-F1 stops rising; go on from a checkpoint where there is one.
 
+    Without a validation part all epochs are trained, and the last one's weights are taken.
+
     Args:
         config: of the run.
         run: its folder.
         training: maps to train on; `config.clean_wafers` come on top.
-        validation: labelled maps to choose the epoch by.
+        validation: labelled maps to choose the epoch by; None to take the last.
         strategy: of tf.distribute.
         start: where the weights come from, see `models.load_backbone_weights`.
         target: (n, 9), what each training map is to be called; None for its label.
@@ -44,7 +47,7 @@ def train(
     Returns:
         The model with the best epoch's weights, and the run's progress (history and best epoch).
     """
-    weights = class_weights(config.class_weights, training.label if target is None else target.argmax(axis=1))
+    weights = weights_of(config, training, target)
     if count := round(config.clean_wafers * len(training)):
         clean = clean_wafers(training, count, seed=config.seed)
         if target is not None:
@@ -52,6 +55,7 @@ def train(
         training = WaferSet.concatenate([training, clean])
     progress = Progress(run, patience=config.patience)
     first = len(progress.history)
+    keras.utils.set_random_seed(config.seed)  # whatever was trained before in this process
     with strategy.scope():
         if first:
             model = progress.last_model()
@@ -60,10 +64,13 @@ def train(
             load_backbone_weights(model, start)
             if config.freeze_epochs:
                 _train_head(config, model, training, weights, target)
-            compile_model(config, model, len(training))
+            compile_model(config, model, maps_per_epoch(config, training))
     if first < config.epochs and not progress.exhausted:
         size = config.model.input_size
-        steps = steps_per_epoch(len(training), config.batch_size)
+        steps = steps_per_epoch(maps_per_epoch(config, training), config.batch_size)
+        if config.weight_average:
+            start_from = progress.last_average()
+            progress.average = MovingAverage(config.weight_average, steps=steps, first_epoch=first, start=start_from)
         model.fit(
             training_batches(
                 training,
@@ -74,19 +81,36 @@ def train(
                 first_epoch=first,
                 size=size,
                 target=target,
+                none_per_epoch=config.none_per_epoch,
             ),
-            validation_data=evaluation_batches(validation, size=size),
+            validation_data=None if validation is None else evaluation_batches(validation, size=size),
             initial_epoch=first,
             epochs=config.epochs,
             steps_per_epoch=steps,
             class_weight=weights,
-            callbacks=[progress, Announcer(progress, epochs=config.epochs, steps=steps), *callbacks],
+            callbacks=[
+                *([progress.average] if progress.average else []),
+                progress,
+                Announcer(progress, epochs=config.epochs, steps=steps),
+                *callbacks,
+            ],
             shuffle=False,
             verbose=0,
         )
     best = build_model(config.model)
     progress.load_best(best)
     return best, progress
+
+
+def weights_of(config: FitConfig, training: WaferSet, target: NDArray[np.float32] | None) -> dict[int, float]:
+    """Return the class weights for what an epoch shows of the training maps."""
+    label = training.label if target is None else target.argmax(axis=1)
+    return class_weights(config.class_weights, label, none_per_epoch=config.none_per_epoch)
+
+
+def maps_per_epoch(config: FitConfig, training: WaferSet) -> int:
+    """Return how many of the training maps an epoch shows."""
+    return len(Epochs(training.label, config.none_per_epoch, seed=config.seed))
 
 
 def _train_head(
@@ -130,6 +154,7 @@ def compile_model(config: FitConfig, model: keras.Model, maps: int) -> None:
         decay_steps=max(steps * (config.epochs - 1), 1),
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(

@@ -1,5 +1,10 @@
-"""A .tflite file held against the float model on a run's test part, run as a station would run it."""
+"""A .tflite file held against the float model on a run's test part, run as a station would run it.
 
+Where the run has folds, every map is judged by the file of its fold, made as the file that ships but without that fold:
+so no file is judged by maps it learned from. How often the shipped file calls as its own float model is judged beside.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +15,7 @@ from edge.gate.comparison import Check, Comparison, Limits, compare
 from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
+from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.scoring.scores import Scores, score
@@ -25,6 +31,8 @@ class Candidate:
         made: how, as a bundle records it.
         contents: of the file.
         xnnpack: whether the delegate ran it.
+        shipped: with folds, share of maps that the shipped file calls as its float model; None else, where it is
+            what `comparison` judges.
         prob: (n, 9) of the test part.
         scores, comparison, checks: of these.
     """
@@ -35,6 +43,7 @@ class Candidate:
     made: dict[str, Any]
     contents: Contents
     xnnpack: bool
+    shipped: float | None
     prob: NDArray[np.float64]
     scores: Scores
     comparison: Comparison
@@ -47,6 +56,27 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
+class FoldFile:
+    """The .tflite file of a fold, and the rows of the judged maps that it judges."""
+
+    content: bytes
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Shipped:
+    """Maps, and what the float model that ships calls them: (n,) index into CLASSES."""
+
+    wafers: WaferSet
+    called: NDArray[np.int64]
+
+    def agreement(self, model: TfliteModel, decision: Decision) -> float:
+        """Return the share of the maps that a file calls the same."""
+        found = decision.probabilities(logits(model, self.wafers, progress="judging the file that ships"))
+        return float((found.argmax(axis=1) == self.called).mean())
+
+
+@dataclass(frozen=True, eq=False)
 class Reference:
     """The float model on a run's test part: what every candidate is held against.
 
@@ -55,6 +85,7 @@ class Reference:
         float_prob: (n, 9) of the float Keras model, after the decision.
         limits: of the gate.
         seed: of the bootstrap.
+        shipped: what the shipped file is held against, where the run has folds.
     """
 
     test: WaferSet
@@ -63,16 +94,36 @@ class Reference:
     float_prob: NDArray[np.float64]
     limits: Limits
     seed: int
+    shipped: Shipped | None = None
 
-    def candidate(self, name: str, recipe: Recipe, content: bytes, *, made: dict[str, Any] | None = None) -> Candidate:
+    def candidate(
+        self,
+        name: str,
+        recipe: Recipe,
+        content: bytes,
+        *,
+        of_folds: Sequence[FoldFile] = (),
+        made: dict[str, Any] | None = None,
+    ) -> Candidate:
         """Read a file, run it and hold it against the float model.
+
+        Args:
+            name, recipe, content: of the file that ships.
+            of_folds: the files that judge instead, where the run has folds.
+            made: how, as a bundle records it.
 
         Raises:
             ModelError: the file is not what its recipe promises.
         """
         found = require_integer(content, recipe) if recipe.integer else read_contents(content)
         model = TfliteModel(content)
-        prob = self.decision.probabilities(logits(model, self.test, progress=f"judging {recipe.name}"))
+        judges = of_folds or [FoldFile(content, np.arange(len(self.test)))]
+        answers = np.zeros((len(self.test), len(CLASSES)))
+        for judge in judges:
+            shown = f"judging {recipe.name}"
+            answers[judge.rows] = logits(TfliteModel(judge.content), self.test.select(judge.rows), progress=shown)
+        prob = self.decision.probabilities(answers)
+        shipped = None if self.shipped is None else self.shipped.agreement(model, self.decision)
         comparison = compare(self.test.label, self.float_prob, prob, group=self.group, seed=self.seed)
         return Candidate(
             name=name,
@@ -81,10 +132,11 @@ class Reference:
             made=made or {},
             contents=found,
             xnnpack=model.xnnpack,
+            shipped=shipped,
             prob=prob,
             scores=score(self.test.label, prob, group=self.group, seed=self.seed),
             comparison=comparison,
-            checks=comparison.checks(self.limits),
+            checks=comparison.checks(self.limits, shipped=shipped),
         )
 
 

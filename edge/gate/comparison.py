@@ -13,6 +13,7 @@ from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
 from wafer_tf.scoring.scores import rates
 
 DRAWS = 1000
+SHIPPED = "the file that ships"
 _K = len(CLASSES)
 _ROUNDING = 1e-9  # of differences of shares, in points
 
@@ -46,7 +47,8 @@ class Check:
     Attributes:
         name: of the limit, as in `Limits`.
         limit, value: per cent or points. For a recall, the lower end of the interval of its drop.
-        where: the class of a recall; "" of others.
+        where: the class of a recall; SHIPPED of the agreement of the shipped file, where files of folds were compared;
+            "" of others.
     """
 
     name: str
@@ -99,8 +101,13 @@ class Comparison:
         found: dict[str, Any] = to_json(self)
         return found | {"recall_drop": dict(zip(CLASSES, found["recall_drop"], strict=True))}
 
-    def checks(self, limits: Limits) -> tuple[Check, ...]:
-        """Hold the figures against the limits; a class without maps is not judged."""
+    def checks(self, limits: Limits, *, shipped: float | None = None) -> tuple[Check, ...]:
+        """Hold the figures against the limits; a class without maps is not judged.
+
+        Args:
+            limits: of the gate.
+            shipped: share of maps that the shipped file calls as its float model, where files of folds were compared.
+        """
         agreement, drop = 100 * self.agreement.value, 100 * self.macro_f1_drop.value
         found = [
             Check("min_agreement", "", limits.min_agreement, agreement, agreement >= limits.min_agreement - _ROUNDING),
@@ -108,6 +115,9 @@ class Comparison:
                 "max_macro_f1_drop", "", limits.max_macro_f1_drop, drop, drop <= limits.max_macro_f1_drop + _ROUNDING
             ),
         ]
+        if shipped is not None:
+            passed = 100 * shipped >= limits.min_agreement - _ROUNDING
+            found.append(Check("min_agreement", SHIPPED, limits.min_agreement, 100 * shipped, passed))
         for name, recall in zip(CLASSES, self.recall_drop, strict=True):
             if not np.isnan(recall.value):
                 sure = 100 * (recall.value if np.isnan(recall.low) else recall.low)

@@ -1,5 +1,6 @@
 """From a finished run to a gated bundle: the work behind `python -m edge.convert`."""
 
+import contextlib
 import json
 import os
 import sys
@@ -7,18 +8,21 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge.gate.candidate import Candidate, Reference
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.gate.candidate import Candidate, FoldFile, Reference, Shipped
 from edge.gate.comparison import Limits
 from edge.gate.golden import golden
 from edge.gate.provenance import provenance
 from edge.gate.text import footnotes, format_checks, format_models
 from edge.gate.time_per_map import Latency, measure
-from edge.quantization.calibration import Calibration, choose
+from edge.quantization.calibration import Calibration, choose, in_turn
 from edge.quantization.metadata import append_metadata
-from edge.quantization.quantize import Quantizer, quantizer
-from edge.quantization.recipes import RECIPES, attempts
+from edge.quantization.quantize import quantizer
+from edge.quantization.recipes import RECIPES, Attempt, attempts
 from edge.signing import folder_signature
 from training.job import load_config, load_data
 from training.runtime import prepare
@@ -39,6 +43,12 @@ from wafer_tf.reporting.words import WIDTH
 from wafer_tf.splitting.splits import Split
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import write_whole
+
+if TYPE_CHECKING:
+    import keras
+
+SHIPPED_MAPS = 5_000
+"""Maps on which the file that ships is held against its own float model, where the gate judges files of folds."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +94,33 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
     prepare(seed=config.seed, precision="float32", require_gpu=False)
     wafers = load_data(config)
     split = Split.load(path / "split.npz", wafers)
-    training, test = wafers.select(split.train), wafers.select(split.test)
-    model, decision = in_float32(run.model()), run.decision()
-    _say(f"the float model on the {len(test)} maps of the test part")
-    float_prob = decision.probabilities(predict_logits(model, test, progress=True))
-    reference = Reference(test, split.group[split.test], decision, float_prob, options.limits, options.seed)
-    _say("converting")
-    with quantizer(model) as files:
+    test, decision = wafers.select(split.test), run.decision()
+    with contextlib.ExitStack() as stack:
+        main = _Made(in_float32(run.model()), wafers, split.train, stack)
+        of_folds = [_of_fold(run, wafers, split, fold, stack) for fold in range(split.folds)]
+        if of_folds:
+            float_logits = np.asarray(run.read_array("logits.npz", "test"), np.float32)
+            sample = test.select(in_turn(test.label, SHIPPED_MAPS, seed=options.seed))
+            its_calls = decision.probabilities(predict_logits(main.model, sample)).argmax(axis=1)
+            shipped = Shipped(sample, its_calls)
+        else:
+            _say(f"the float model on the {len(test)} maps of the test part")
+            float_logits, shipped = predict_logits(main.model, test, progress=True), None
+        reference = Reference(
+            test=test,
+            group=split.group[split.test],
+            decision=decision,
+            float_prob=decision.probabilities(float_logits),
+            limits=options.limits,
+            seed=options.seed,
+            shipped=shipped,
+        )
+        _say("converting")
         others = [
-            reference.candidate("float32", RECIPES["float32"], files.float32),
-            reference.candidate("dynamic_int8", RECIPES["dynamic_int8"], files.dynamic_int8),
+            reference.candidate(name, RECIPES[name], make(main), of_folds=[one.judge(make(one)) for one in of_folds])
+            for name, make in (("float32", _Made.float32), ("dynamic_int8", _Made.dynamic_int8))
         ]
-        tried = _try(files, training, reference, options, facts)
+        tried = _try(main, of_folds, reference, options, facts)
     chosen, shown = tried[-1], [*others, *tried]
     latency = measure({candidate.name: candidate.content for candidate in shown}, test)
     text, gate = _text(shown, latency, options), _gate_json(shown, latency, options)
@@ -113,22 +138,76 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
     print(called(f"next: python -m edge.station selftest --bundle {out}"))
 
 
+class _Made:
+    """The files of one Keras model: of the one that ships, or of a fold's.
+
+    Attributes:
+        model: the Keras model.
+        rows: of the judged maps that it may judge.
+    """
+
+    def __init__(
+        self,
+        model: "keras.Model",
+        wafers: WaferSet,
+        learned: NDArray[np.int64],
+        stack: contextlib.ExitStack,
+        *,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take a model and the indices of the wafers it learned from, which its calibration maps are chosen of."""
+        self.model, self.rows = model, np.zeros(0, np.int64) if rows is None else rows
+        self._files = stack.enter_context(quantizer(model))
+        self._wafers, self.learned = wafers, learned
+        self._calibration: dict[int, Calibration] = {}
+
+    def float32(self) -> bytes:
+        """Return the float graph's file."""
+        return self._files.float32
+
+    def dynamic_int8(self) -> bytes:
+        """Return the file with int8 weights and float activations."""
+        return self._files.dynamic_int8
+
+    def calibration(self, maps: int, *, seed: int) -> Calibration:
+        """Return so many calibration maps, chosen once."""
+        if maps not in self._calibration:
+            size = self._files.input_size
+            self._calibration[maps] = choose(self._wafers.select(self.learned), maps, seed=seed, size=size)
+        return self._calibration[maps]
+
+    def integer(self, attempt: Attempt, *, seed: int) -> bytes:
+        """Return the file of an attempt."""
+        return self._files.integer(attempt, self.calibration(attempt.maps, seed=seed), progress=True)
+
+    def judge(self, content: bytes) -> FoldFile:
+        """Return a file with the rows it may judge."""
+        return FoldFile(content, self.rows)
+
+
+def _of_fold(run: RunFolder, wafers: WaferSet, split: Split, fold: int, stack: contextlib.ExitStack) -> _Made:
+    """Return the files of the model that was trained without a fold."""
+    model = in_float32(RunFolder.open(run.path / "folds" / str(fold + 1)).model())
+    learned = np.flatnonzero((split.part != fold) & (split.part >= 0))
+    return _Made(model, wafers, learned, stack, rows=np.flatnonzero(split.part[split.test] == fold))
+
+
 def _try(
-    files: Quantizer, training: WaferSet, reference: Reference, options: Options, facts: Mapping[str, Any]
+    main: _Made, of_folds: Sequence[_Made], reference: Reference, options: Options, facts: Mapping[str, Any]
 ) -> list[Candidate]:
     """Make and judge one attempt after another, until one passes or none is left."""
-    plan = attempts(options.recipe, options.calibration_maps, available=len(training))
+    plan = attempts(options.recipe, options.calibration_maps, available=len(main.learned))
     tried: list[Candidate] = []
-    calibration: dict[int, Calibration] = {}
     for attempt in plan if options.remedies and options.gated else plan[:1]:
-        maps = attempt.maps
-        if maps not in calibration:
-            calibration[maps] = choose(training, maps, seed=options.seed, size=files.input_size)
         _say(f"attempt {len(tried) + 1}: {attempt}")
-        made = {"recipe": attempt.recipe.name, "attempt": str(attempt), "calibration": calibration[maps].to_json()}
-        content = files.integer(attempt, calibration[maps], progress=True)
+        calibration = main.calibration(attempt.maps, seed=options.seed)
+        made = {"recipe": attempt.recipe.name, "attempt": str(attempt), "calibration": calibration.to_json()}
+        content = main.integer(attempt, seed=options.seed)
         content = append_metadata(content, _metadata(content, reference.decision, {**facts, **made}))
-        tried.append(reference.candidate(str(attempt), attempt.recipe, content, made={**facts, **made}))
+        judges = [one.judge(one.integer(attempt, seed=options.seed)) for one in of_folds]
+        tried.append(
+            reference.candidate(str(attempt), attempt.recipe, content, of_folds=judges, made={**facts, **made})
+        )
         failed = sum(not check.passed for check in tried[-1].checks)
         _say(f"attempt {len(tried)}: {f'FAIL, beyond {failed} of the limits' if failed else 'PASS'}")
         if not failed:
@@ -160,7 +239,7 @@ def _text(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: O
             f"The gate on {chosen.name}: {verdict}{'' if options.gated else ' (not applied: --no-gate)'}",
             format_checks(chosen.checks, chosen.comparison),
             "\n".join(textwrap.wrap(f"In the file: {chosen.contents}.", WIDTH)),
-            footnotes(chosen.comparison),
+            footnotes(chosen.comparison, folds=chosen.shipped is not None),
         ]
     )
 
@@ -174,6 +253,7 @@ def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], optio
         "checks": to_json(chosen.checks),
         "comparison": chosen.comparison.to_json(),
         "audit": chosen.contents.to_json(),
+        **({} if chosen.shipped is None else {"shipped_agreement": chosen.shipped}),
         "models": [
             {
                 "name": c.name,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.gate.comparison import Check, Comparison
+from edge.gate.comparison import SHIPPED, Check, Comparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
 from wafer_tf.reporting.words import WIDTH, span
@@ -53,11 +53,12 @@ def format_checks(checks: Sequence[Check], comparison: Comparison) -> str:
     lines = []
     for check in checks:
         what, unit, word = LIMITS[check.name]
-        name = f"{what}, {check.where}" if check.where else what
-        value = _points(found[check.where or check.name], unit)
+        name = check.where if check.where == SHIPPED else f"{what}, {check.where}" if check.where else what
+        shipped = check.where == SHIPPED
+        value = f"{check.value:.2f} {unit}" if shipped else _points(found[check.where or check.name], unit)
         lines.append(
             f"{'PASS' if check.passed else 'FAIL'}  {name:<24} {value:<32} {word} {check.limit:g} {unit}"
-            f"{' beyond the interval' if check.where else ''}"
+            f"{' beyond the interval' if check.where and not shipped else ''}"
         )
     if missing := [name for name, drop in zip(CLASSES, comparison.recall_drop, strict=True) if np.isnan(drop.value)]:
         lines.append(f"      not judged, for want of test maps: {', '.join(missing)}")
@@ -80,10 +81,20 @@ def format_checks(checks: Sequence[Check], comparison: Comparison) -> str:
     )
 
 
-def footnotes(comparison: Comparison) -> str:
-    """Return how to read the table and the limits."""
+def footnotes(comparison: Comparison, *, folds: bool = False) -> str:
+    """Return how to read the table and the limits.
+
+    Args:
+        comparison: of the two models.
+        folds: the maps were judged by files of folds.
+    """
+    judged = (
+        "maps, each judged by the models of its fold, float and quantized, which did not learn from it,"
+        if folds
+        else "maps of the run's test part"
+    )
     text = (
-        f"{comparison.wafers:,} maps of the run's test part in {comparison.groups:,} groups; 95 % intervals from "
+        f"{comparison.wafers:,} {judged} in {comparison.groups:,} groups; 95 % intervals from "
         f"{comparison.draws:,} draws of whole groups, both models on the same draw. Losses and changes are of the "
         "quantized model against the float Keras model. Drift: the mean over maps of the largest change of any class's "
         "probability. A class fails where the whole interval of its lost recall is above the limit. ms per map: the "

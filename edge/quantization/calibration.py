@@ -57,12 +57,7 @@ def choose(training: WaferSet, maps: int, *, seed: int, size: int) -> Calibratio
     """
     if not len(training) or maps < 1:
         raise InputError(f"calibration: {maps} of {len(training)} training maps; expected at least one.")
-    order = np.random.default_rng(seed).permutation(len(training))
-    label, turn = training.label[order], np.empty(len(training), np.int64)
-    for c in range(len(CLASSES)):
-        own = label == c
-        turn[own] = np.arange(own.sum())
-    chosen = order[np.lexsort((label, turn))][:maps]
+    chosen = in_turn(training.label, maps, seed=seed)
     grids = [training.map(int(i)) for i in chosen]
     return Calibration(
         planes=np.stack([encode(grid, size) for grid in grids]),
@@ -70,3 +65,13 @@ def choose(training: WaferSet, maps: int, *, seed: int, size: int) -> Calibratio
         counts=tuple(int(n) for n in np.bincount(training.label[chosen], minlength=len(CLASSES))),
         seed=seed,
     )
+
+
+def in_turn(label: NDArray[np.int8], maps: int, *, seed: int) -> NDArray[np.int64]:
+    """Return the indices of so many maps, the classes drawn from in turn, in random order within a class."""
+    order = np.random.default_rng(seed).permutation(len(label))
+    drawn, turn = label[order], np.empty(len(label), np.int64)
+    for c in range(len(CLASSES)):
+        own = drawn == c
+        turn[own] = np.arange(own.sum())
+    return order[np.lexsort((drawn, turn))][:maps]

@@ -6,7 +6,7 @@ import pytest
 
 from training import release
 from training.fit import config_of
-from training.release import KEPT, MAX_BYTES, SUMS, main, publish, trainings
+from training.release import KEPT, MAX_BYTES, SUMS, TRAININGS, main, publish
 from wafer_tf.errors import ModelError
 from wafer_tf.released import NAMES, released
 
@@ -65,30 +65,29 @@ def test_a_step_that_fails_ends_the_release_with_its_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(tmp_path / "missing.npz")
-    code = main(["--data", missing, "--unlabelled", missing, "--work", str(tmp_path / "work")])
+    code = main(["--data", missing, "--work", str(tmp_path / "work")])
     assert code == 3
-    assert "python -m training.fit ended with exit code 4" in capsys.readouterr().err
+    assert "python -m wafer_tf.readers ended with exit code 4" in capsys.readouterr().err
 
 
 def test_finished_steps_are_not_done_again(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = tmp_path / "work"
-    for name in trainings(work, "more"):
+    for name in NAMES:
         shutil.copytree(run, work / name)
+    (work / "wafers.parquet").touch()
     monkeypatch.setattr(release, "_call", lambda *call: pytest.fail(f"called {call}"))
-    paths = ["--data", "maps", "--unlabelled", "more", "--work", str(work), "--out", str(tmp_path / "out")]
+    paths = ["--data", "maps", "more", "--work", str(work), "--out", str(tmp_path / "out")]
     assert main(paths) == 0
     assert "wafer: finished before" in capsys.readouterr().err
     assert all((tmp_path / "out" / name / SUMS).exists() for name in NAMES)
 
 
-def test_the_steps_are_configurations_of_one_split_that_start_from_no_release(tmp_path: Path) -> None:
-    configs = {name: config_of(flags) for name, flags in trainings(tmp_path, "more").items()}
-    assert {(c.split_seed, c.shares, c.backbone_weights) for c in configs.values()} == {(0, (0.8, 0.1, 0.1), "none")}
-    teachers = configs["nano"].teachers
-    assert teachers == tuple(str(tmp_path / name) for name in configs if name != "nano")
-    assert sorted(str(c.fold) for c in configs.values() if c.fold) == [f"{k}/5" for k in range(1, 6)]
+def test_the_models_are_judged_out_of_fold_and_start_from_no_release() -> None:
+    configs = {name: config_of(flags) for name, flags in TRAININGS.items()}
+    assert set(configs) == set(NAMES)
+    assert {(c.folds, c.seed, c.backbone_weights, c.teachers) for c in configs.values()} == {(5, 0, "none", ())}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -54,10 +54,16 @@ def _fit_bias(logits: NDArray[np.float64], label: NDArray[np.integer[Any]]) -> N
     best = macro_f1(label, logits.argmax(1))
     for _ in range(3):
         for c in range(len(CLASSES)):
+            others = logits + bias
+            others[:, c] = -np.inf
+            rival = others.argmax(1)
+            highest = others[np.arange(len(others)), rival]
             for value in _STEPS:
                 trial = bias.copy()
                 trial[c] = value
-                score = macro_f1(label, (logits + trial).argmax(1)) - 0.002 * float(np.square(trial).sum())
+                own = logits[:, c] + value
+                call = np.where((own > highest) | ((own == highest) & (c < rival)), c, rival)
+                score = macro_f1(label, call) - 0.002 * float(np.square(trial).sum())
                 if score > best + 1e-9:
                     best, bias = score, trial
     return np.asarray(bias - bias.mean())

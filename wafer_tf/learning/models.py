@@ -1,4 +1,4 @@
-"""The classifiers: a ResNet18 that can start from keras-hub's weights, and a small baseline CNN.
+"""The classifiers: a ResNet18 that can start from keras-hub's weights, two slimmer ResNets, and a small baseline CNN.
 
 Each is one flat Keras graph of named layers from the encoded map (float32, 0..1) to a Dense layer named "logits", so
 that int8 conversion and Grad-CAM can reach every layer. Layer names of the ResNet are keras-hub's.
@@ -21,7 +21,12 @@ STEMS = {
     "imagenet": "7x7 convolution, stride 2, 3x3 max-pooling, stride 2: keras-hub's, needed for ImageNet weights",
     "small": "3x3 convolution, stride 2, no pooling: thin scratches survive it",
 }
-ARCHITECTURES = ("resnet18", "baseline")
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet16": (1, 2, 2, 2), "resnet14": (1, 1, 2, 2)}
+"""Residual blocks of each stack; the number in the name counts the convolutions in a row, and the last layer."""
+LAST = {"resnet18": 8, "resnet16": 7, "resnet14": 6}
+"""Filters of the last stack, in widths: with these a map takes 28.5 million multiplications by a resnet16 of width 16,
+and 5.7 million by a resnet14 of width 8. A ResNet18 of width 24 takes 135 million."""
+ARCHITECTURES = (*BLOCKS, "baseline")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class ModelConfig:
     """What to build.
 
     Attributes:
-        architecture: "resnet18" or "baseline".
+        architecture: one of ARCHITECTURES. The slimmer ResNets have the small stem and no ImageNet weights.
         input_size: side of the encoded map in cells, at least 32.
         width: filters of the first stack; 64 is the published ResNet18.
         stem: how a ResNet begins, a key of STEMS.
@@ -47,6 +52,8 @@ class ModelConfig:
             raise UsageError(f"model {self.architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
         if self.stem not in STEMS:
             raise UsageError(f"stem {self.stem!r}; expected one of {', '.join(STEMS)}.")
+        if self.stem == "imagenet" and self.architecture in ("resnet16", "resnet14"):
+            raise UsageError(f"stem imagenet; expected small with {self.architecture}, or --model resnet18.")
         if self.input_size < 32 or self.input_size > 512:
             raise UsageError(f"input size {self.input_size}; expected 32 to 512 cells.")
         if self.width < 4 or self.width % 4:
@@ -59,7 +66,7 @@ def build_model(config: ModelConfig) -> "keras.Model":
     """Build the classifier: input (size, size, 3) float32 0..1, output "logits" (9,) float32."""
     import keras
 
-    build = _resnet18 if config.architecture == "resnet18" else _baseline
+    build = _resnet if config.architecture in BLOCKS else _baseline
     inputs, features = build(config)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     x = keras.layers.Dropout(config.dropout, name="dropout")(x)
@@ -67,7 +74,7 @@ def build_model(config: ModelConfig) -> "keras.Model":
     return keras.Model(inputs, x, name=config.architecture)
 
 
-def _resnet18(config: ModelConfig) -> tuple[Any, Any]:
+def _resnet(config: ModelConfig) -> tuple[Any, Any]:
     import keras
 
     shape = (config.input_size, config.input_size, len(PLANES))
@@ -96,17 +103,20 @@ def _resnet18(config: ModelConfig) -> tuple[Any, Any]:
     x = layers.Conv2D(config.width, kernel, strides=2, use_bias=False, name="conv1_conv")(x)
     x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name="conv1_bn")(x)
     x = layers.ReLU(name="conv1_relu")(x)
+    filters = [config.width * times for times in (1, 2, 4, LAST[config.architecture])]
     strides = [1, 2, 2, 1]  # 64 -> 32, 32, 16, 8, 8: the last map keeps 8 x 8 cells for explanation
+    if config.architecture != "resnet18":
+        strides[-1] = 2  # 4 x 4 cells: a fifth of the arithmetic; stack2's 8 x 8 explain
     if config.stem == "imagenet":
         x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
         x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
         strides = [1, 2, 2, 2]
-    for stack, stride in enumerate(strides):
+    for stack, blocks in enumerate(BLOCKS[config.architecture]):
         x = apply_stack(
             x,
-            filters=config.width * 2**stack,
-            blocks=2,
-            stride=stride,
+            filters=filters[stack],
+            blocks=blocks,
+            stride=strides[stack],
             block_type="basic_block",
             use_pre_activation=False,
             first_shortcut=stack > 0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES
+from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.encoding import INPUT_SIZE, PLANES, encode
 from wafer_tf.learning.augment import Augmentation
 from wafer_tf.waferset import WaferSet
@@ -29,23 +29,26 @@ def training_batches(
     first_epoch: int = 0,
     size: int = INPUT_SIZE,
     target: NDArray[np.float32] | None = None,
+    none_per_epoch: int = 0,
 ) -> "tf.data.Dataset":
     """Return batches (input float32 0..1, target) of epochs first_epoch..epochs-1, one after another.
 
     `target`, (n, 9) float32 of rows that sum to 1, is what each map is to be called; None for its one-hot label.
+    `none_per_epoch`: see `Epochs`.
 
-    Each epoch shuffles the whole set; the last, smaller batch of an epoch is filled from the start of the same epoch's
-    order so that every step has `batch_size` maps. `steps_per_epoch` gives the steps of one epoch.
+    Each epoch is shuffled; the last, smaller batch of an epoch is filled from the start of the same epoch's order so
+    that every step has `batch_size` maps. `steps_per_epoch` gives the steps of one epoch.
     """
     import tensorflow as tf
 
-    n, steps = len(wafers), steps_per_epoch(len(wafers), batch_size)
+    shown = Epochs(wafers.label, none_per_epoch, seed=seed)
+    steps = steps_per_epoch(len(shown), batch_size)
     if target is None:
         target = np.eye(len(CLASSES), dtype=np.float32)[wafers.label]
 
     def batch(number: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         epoch, step = divmod(int(number), steps)
-        order = np.random.default_rng((seed, epoch)).permutation(n)
+        order = shown.order(epoch)
         picked = np.take(order, np.arange(step * batch_size, (step + 1) * batch_size), mode="wrap")
         rng = np.random.default_rng((seed, epoch, step))
         planes = np.stack([encode(augmentation.apply(wafers.map(i), rng), size) for i in picked])
@@ -53,6 +56,36 @@ def training_batches(
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
     return _finish(numbers, batch, batch_size, size)
+
+
+class Epochs:
+    """Which maps each epoch shows, and in which order.
+
+    All of them, or all but the maps of none, of which there are so many that they teach little new: of these an epoch
+    shows a part, the next epoch the next part, and so on round and round.
+
+    Example:
+        >>> shown = Epochs(np.array([0, 8, 8, 8, 8], np.int8), 2, seed=0)
+        >>> len(shown), sorted({*shown.order(0), *shown.order(1)})
+        (3, [0, 1, 2, 3, 4])
+    """
+
+    def __init__(self, label: NDArray[np.int8], none_per_epoch: int, *, seed: int) -> None:
+        """Take the (n,) class of each map, and how many of none an epoch shows: 0 for all of them."""
+        none = np.flatnonzero(label == NONE)
+        part = bool(none_per_epoch) and none_per_epoch < len(none)
+        self._seed, self._in_turn = seed, none_per_epoch if part else 0
+        self._none = np.random.default_rng((seed, len(label))).permutation(none) if part else none[:0]
+        self._always = np.flatnonzero(label != NONE) if part else np.arange(len(label))
+
+    def __len__(self) -> int:
+        return len(self._always) + self._in_turn
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the indices of the maps of an epoch, shuffled."""
+        turn = np.arange(epoch * self._in_turn, (epoch + 1) * self._in_turn)
+        shown = np.concatenate([self._always, np.take(self._none, turn, mode="wrap")]) if len(turn) else self._always
+        return np.random.default_rng((self._seed, epoch)).permutation(shown)
 
 
 def steps_per_epoch(maps: int, batch_size: int) -> int:

@@ -22,8 +22,11 @@ from wafer_tf.splitting.near_copies import MAX_DISTANCE, find_near_copies
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import whole_file
 
-Method = Literal["group", "official", "random"]
-METHODS: tuple[str, ...] = get_args(Method)
+Method = Literal["group", "official", "random", "folds"]
+FOLDS: Method = "folds"
+"""No parts but group folds, see `make_folds`."""
+METHODS: tuple[str, ...] = tuple(method for method in get_args(Method) if method != FOLDS)
+"""What divides a set into three parts."""
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 UNUSED = -1
@@ -46,12 +49,14 @@ class Split:
 
     Attributes:
         part: (n,) int8, 0 train, 1 validation, 2 test, -1 unused (no label, or no official side where that is asked).
+            `folds`: the wafer's fold, from 0.
         group: (n,) int64, wafers that stay together share a number, from 0 in order of first appearance; -1 unused.
             `group`: joined by lot or near-copy. `official`: the same, near-copies within an official side alone.
-            `random`: byte-identical maps.
+            `random`: byte-identical maps. `folds`: as `group`.
         method: how it was made.
         seed: of the assignment.
-        fractions: of train, validation and test as asked for (`official` uses the ratio of the first two).
+        fractions: of train, validation and test as asked for (`official` uses the ratio of the first two). `folds`:
+            of each fold.
         wafers_sha256: content hash of the set it belongs to.
         stats: what `make_split` found; JSON values alone.
     """
@@ -60,24 +65,32 @@ class Split:
     group: NDArray[np.int64]
     method: Method
     seed: int
-    fractions: tuple[float, float, float]
+    fractions: tuple[float, ...]
     wafers_sha256: str
     stats: dict[str, Any]
 
     @property
+    def folds(self) -> int:
+        """How many folds there are; 0 where there are three parts."""
+        return len(self.fractions) if self.method == FOLDS else 0
+
+    @property
     def train(self) -> NDArray[np.int64]:
-        """Indices of the training part."""
-        return np.flatnonzero(self.part == TRAIN)
+        """Indices of the training part; with folds, of all of them."""
+        return self._of(TRAIN)
 
     @property
     def validation(self) -> NDArray[np.int64]:
-        """Indices of the validation part."""
-        return np.flatnonzero(self.part == VALIDATION)
+        """Indices of the validation part; with folds, of all of them, each judged by the model of its fold."""
+        return self._of(VALIDATION)
 
     @property
     def test(self) -> NDArray[np.int64]:
-        """Indices of the test part."""
-        return np.flatnonzero(self.part == TEST)
+        """Indices of the test part; with folds, of all of them, each judged by the model of its fold."""
+        return self._of(TEST)
+
+    def _of(self, part: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self.part != UNUSED if self.folds else self.part == part)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the split as an npz (no pickles): the same split gives the same bytes.
@@ -207,26 +220,84 @@ def make_split(
     return split
 
 
+def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, progress: bool = False) -> Split:
+    """Divide the labelled wafers into folds that share no lot and no near-copy, each class as evenly as may be.
+
+    Args:
+        wafers: the set; wafers without a label stay unused.
+        folds: how many, at least 2.
+        seed: the same set, number and seed give the same folds.
+        progress: show a bar on stderr while near-copies are searched.
+
+    Raises:
+        InputError: no labels, a single class, or fewer groups than folds.
+
+    Examples:
+        >>> from wafer_tf.synthesis import synthesize
+        >>> np.bincount(make_folds(synthesize(20, seed=0).wafers, 5).part).tolist()
+        [36, 36, 36, 36, 36]
+    """
+    shares = (1 / folds,) * folds
+    _check_labels(wafers)
+    used = wafers.labelled
+    label, lots = wafers.label[used], number_lots(wafers.lot[used])
+    pairs = find_near_copies(wafers, used, progress=progress)
+    joined, left_apart = join_lots_and_copies(wafers, used, pairs, side=np.zeros(len(used), np.int8))
+    groups = int(joined.max()) + 1
+    if groups < folds:
+        raise InputError(
+            f"wafer set: {groups} groups (wafers that share no lot and no near-copy); expected at least {folds}, one "
+            "a fold. Add maps of other lots, or leave --folds out."
+        )
+    dealt = _assign(label, joined, shares, seed)
+    part, group = np.full(len(wafers), UNUSED, np.int8), np.full(len(wafers), -1, np.int64)
+    part[used], group[used] = dealt, joined
+    a, b = np.searchsorted(used, [pairs.first, pairs.second])
+    by_lot = _assign(label, lots, shares, seed)
+    counts = np.stack([np.bincount(label[dealt == p], minlength=len(CLASSES)) for p in range(folds)])
+    largest = int(np.bincount(joined).max())
+    stats = {
+        "wafers": len(used),
+        "lots": len(np.unique(lots)),
+        "n_groups": groups,
+        "largest_group": largest,
+        "max_distance": MAX_DISTANCE,
+        "near_copy_pairs": len(pairs),
+        "bare_copies_left_apart": left_apart,
+        "leaked": {"lot": len(np.unique(np.stack([a, b])[:, by_lot[a] != by_lot[b]]))},
+        "class_counts": {f"fold {p + 1}": dict(zip(CLASSES, counts[p].tolist(), strict=True)) for p in range(folds)},
+        "warnings": _warnings(
+            label, joined, counts, largest=largest, left_apart=left_apart, parts=[f"fold {p + 1}" for p in range(folds)]
+        ),
+    }
+    split = Split(part, group, FOLDS, seed, shares, content_hash(wafers), stats)
+    check_disjoint(split)
+    return split
+
+
 def check_disjoint(split: Split) -> None:
     """Check that every used wafer is in one part and that no group crosses parts.
 
-    That is: for `group`, no lot and no near-copy in two parts; for `official`, no lot in two parts and no near-copy in
-    both train and validation; for `random`, no byte-identical maps in two parts.
+    That is: for `group` and `folds`, no lot and no near-copy in two parts; for `official`, no lot in two parts and no
+    near-copy in both train and validation; for `random`, no byte-identical maps in two parts.
 
     Raises:
         ModelError: naming the first two wafers that break it.
     """
     used = np.flatnonzero(split.part != UNUSED)
     part, group = split.part[used], split.group[used]
-    if len(split.part) != len(split.group) or not np.isin(part, range(3)).all() or (group < 0).any():
-        raise ModelError("split: a wafer in a part other than 0, 1, 2 or without a group. Make the split again.")
+    parts = [f"fold {k + 1}" for k in range(split.folds)] or PARTS
+    if len(split.part) != len(split.group) or not np.isin(part, range(len(parts))).all() or (group < 0).any():
+        raise ModelError(
+            f"split: a wafer in a part other than 0 to {len(parts) - 1} or without a group. Make the split again."
+        )
     order = np.argsort(group, kind="stable")
     wrong = np.flatnonzero((np.diff(group[order]) == 0) & (np.diff(part[order]) != 0))
     if len(wrong):
         a, b = used[order[wrong[0]]], used[order[wrong[0] + 1]]
         raise ModelError(
-            f"split: wafers {a} and {b} of group {split.group[a]} are in {PARTS[split.part[a]]} and "
-            f"{PARTS[split.part[b]]}; expected every group in one part. Make the split again."
+            f"split: wafers {a} and {b} of group {split.group[a]} are in {parts[split.part[a]]} and "
+            f"{parts[split.part[b]]}; expected every group in one part. Make the split again."
         )
 
 
@@ -249,7 +320,7 @@ def _assign(label: NDArray[np.int8], group: NDArray[np.int64], shares: Sequence[
     Args:
         label: (m,) class of each wafer.
         group: (m,) group of each wafer.
-        shares: of train, validation and, where there are three, test.
+        shares: of train, validation and, where there are three, test; or of folds.
         seed: of the order.
 
     Returns:
@@ -270,7 +341,7 @@ def _assign(label: NDArray[np.int8], group: NDArray[np.int64], shares: Sequence[
             break
         mine = order[counts[order, c] > 0]
         mine = mine[np.argsort(-counts[mine, c], kind="stable")]
-        for p in (TRAIN, TEST, VALIDATION) if len(shares) == 3 else (TRAIN, VALIDATION):
+        for p in (TRAIN, TEST, VALIDATION) if len(shares) == 3 else range(len(shares)):
             free = mine[part[mine] == UNUSED]
             if have[p, c] == 0 and len(free):
                 chosen = free[0] if p == TRAIN else free[-1]
@@ -292,10 +363,11 @@ def _warnings(
     *,
     largest: int,
     left_apart: int,
+    parts: Sequence[str] = PARTS,
 ) -> list[str]:
     found = []
     for c in np.flatnonzero(counts.sum(axis=0)):
-        without = [PARTS[p] for p in range(3) if counts[p, c] == 0]
+        without = [name for name, count in zip(parts, counts[:, c], strict=True) if count == 0]
         if without:
             n, k = int(counts[:, c].sum()), len(np.unique(group[label == c]))
             found.append(
@@ -320,6 +392,12 @@ def _check_arguments(wafers: WaferSet, method: str, fractions: tuple[float, floa
             f"split fractions {fractions}; expected train, validation and test, each above 0, together 1, "
             "for example 0.70 0.15 0.15."
         )
+    _check_labels(wafers)
+    if method == "official":
+        _check_official(wafers)
+
+
+def _check_labels(wafers: WaferSet) -> None:
     present = np.flatnonzero(wafers.class_counts())
     if len(present) == 0:
         raise InputError(f"wafer set: none of its {len(wafers)} maps has a label; training needs labelled maps.")
@@ -328,8 +406,6 @@ def _check_arguments(wafers: WaferSet, method: str, fractions: tuple[float, floa
             f"wafer set: all {len(wafers.labelled)} labelled maps are {CLASSES[present[0]]}; expected at least two "
             "classes. Add maps of another class."
         )
-    if method == "official":
-        _check_official(wafers)
 
 
 def _check_official(wafers: WaferSet) -> None:

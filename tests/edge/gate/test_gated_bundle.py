@@ -6,7 +6,7 @@ tests/edge/test_convert.py goes the whole way, with TensorFlow; here every step 
 import dataclasses
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,7 +169,8 @@ class _Judge:
     def __init__(self, *passes: bool) -> None:
         self.decision, self.passes, self.made = NANO.decision, list(passes), list[Any]()
 
-    def candidate(self, name: str, recipe: Any, content: bytes, *, made: dict[str, Any]) -> Any:
+    def candidate(self, name: str, recipe: Any, content: bytes, *, of_folds: Any, made: dict[str, Any]) -> Any:
+        assert of_folds == []
         self.made.append((name, recipe.name, content, made))
         passed = self.passes[len(self.made) - 1]
         return SimpleNamespace(checks=[SimpleNamespace(passed=passed), SimpleNamespace(passed=True)])
@@ -183,9 +184,15 @@ def _attempts(judge: _Judge, **options: Any) -> tuple[int, list[Any]]:
         asked.append((str(attempt), calibration))
         return MODEL
 
-    files = SimpleNamespace(input_size=64, integer=integer)
+    @contextmanager
+    def quantizer(model: Any) -> Iterator[Any]:
+        yield SimpleNamespace(input_size=64, integer=integer)
+
     wafers = synthesize(10, seed=0).wafers
-    tried = gated_bundle._try(files, wafers, judge, dataclasses.replace(OPTIONS, **options), {"run": "r"})  # type: ignore[arg-type]
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gated_bundle, "quantizer", quantizer)
+        main = gated_bundle._Made("model", wafers, np.arange(len(wafers)), stack)  # type: ignore[arg-type]
+        tried = gated_bundle._try(main, [], judge, dataclasses.replace(OPTIONS, **options), {"run": "r"})  # type: ignore[arg-type]
     return len(tried), asked
 
 

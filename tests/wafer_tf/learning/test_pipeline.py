@@ -3,7 +3,7 @@ import pytest
 
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.learning.augment import Augmentation
-from wafer_tf.learning.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.learning.pipeline import Epochs, evaluation_batches, steps_per_epoch, training_batches
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 
@@ -49,6 +49,19 @@ def test_an_epoch_is_the_same_whether_or_not_those_before_it_were_drawn(wafers: 
     np.testing.assert_array_equal(np.stack(whole[-len(rest) :]), np.stack(rest))
     other = next(iter(training_batches(wafers, augmentation, batch_size=8, seed=4, epochs=1)))[0].numpy()
     assert not np.array_equal(whole[0], other)
+
+
+def test_an_epoch_shows_every_defect_and_the_next_part_of_none() -> None:
+    label = np.array([8] * 10 + [0, 1, 2, 7], np.int8)
+    shown = Epochs(label, 4, seed=1)
+    orders = [shown.order(epoch) for epoch in range(5)]
+    assert len(shown) == 8
+    for order in orders:
+        assert sorted(label[order].tolist()) == [0, 1, 2, 7, 8, 8, 8, 8]
+    none = np.concatenate([order[label[order] == 8] for order in orders])
+    assert np.bincount(none, minlength=10)[:10].tolist() == [2] * 10, "20 places, round and round over 10 maps"
+    assert len(Epochs(label, 10, seed=1)) == len(Epochs(label, 0, seed=1)) == 14
+    np.testing.assert_array_equal(Epochs(label, 4, seed=1).order(3), orders[3])
 
 
 def test_an_unlabelled_map_has_an_all_zero_label(wafers: WaferSet) -> None:

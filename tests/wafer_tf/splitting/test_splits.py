@@ -14,7 +14,7 @@ from tests import SHARED
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.splitting.near_copies import find_near_copies
-from wafer_tf.splitting.splits import METHODS, Split, check_disjoint, content_hash, make_split
+from wafer_tf.splitting.splits import METHODS, Split, check_disjoint, content_hash, make_folds, make_split
 from wafer_tf.waferset import WaferSet
 
 DEV = SHARED / "data/wm811k/wm811k_dev.npz"
@@ -428,8 +428,47 @@ def test_a_split_that_is_no_division_of_its_wafers_is_refused(wafers: WaferSet) 
     for name, value in (("part", 3), ("part", -2), ("group", -1)):
         column = getattr(split, name).copy()
         column[used] = value
-        with pytest.raises(ModelError, match="in a part other than 0, 1, 2 or without a group"):
+        with pytest.raises(ModelError, match="in a part other than 0 to 2 or without a group"):
             check_disjoint(dataclasses.replace(split, **{name: column}))
     with pytest.raises(ModelError, match="without a group"):
         check_disjoint(dataclasses.replace(split, group=np.append(split.group, 0)))
     check_disjoint(split)
+
+
+# === Folds ===
+
+
+def test_folds_share_no_lot_and_no_near_copy_and_hold_every_class_alike(wafers: WaferSet) -> None:
+    split = make_folds(wafers, 4, seed=3)
+    assert split.folds == 4
+    for part in (split.train, split.validation, split.test):
+        np.testing.assert_array_equal(part, wafers.labelled)
+    assert (split.part[wafers.label < 0] == -1).all()
+    used = wafers.labelled
+    for lot in np.unique(wafers.lot[used]):
+        assert len(np.unique(split.part[used][wafers.lot[used] == lot])) == 1
+    pairs = find_near_copies(wafers, used)
+    np.testing.assert_array_equal(split.part[pairs.first], split.part[pairs.second])
+    counts = [np.bincount(wafers.label[split.part == fold], minlength=9) for fold in range(4)]
+    assert np.ptp(counts, axis=0).max() <= 7  # groups are of up to a dozen wafers
+    assert [list(split.stats["class_counts"][f"fold {fold + 1}"].values()) for fold in range(4)] == [
+        count.tolist() for count in counts
+    ]
+
+
+def test_folds_of_one_seed_are_the_same_and_come_back_from_the_file(wafers: WaferSet, tmp_path: Path) -> None:
+    a, b, c = (make_folds(wafers, 5, seed=seed) for seed in (4, 4, 5))
+    np.testing.assert_array_equal(a.part, b.part)
+    assert (a.part != c.part).any()
+    a.save(tmp_path / "a.npz")
+    loaded = Split.load(tmp_path / "a.npz", wafers)
+    np.testing.assert_array_equal(loaded.part, a.part)
+    assert (loaded.folds, loaded.stats) == (5, a.stats)
+
+
+def test_fewer_groups_than_folds_are_refused() -> None:
+    lot = ["a", "b", "c"] * 10
+    three = WaferSet.from_maps([_map(k) for k in range(30)], label=np.arange(30) % 2, lot=lot)
+    assert make_folds(three, 3).folds == 3
+    with pytest.raises(InputError, match=r"3 groups .* expected at least 4, one a fold"):
+        make_folds(three, 4)
