@@ -1,10 +1,11 @@
-"""Trials of training.fit's settings on group folds of all labelled maps: train on four fifths, score the last fifth.
+"""Trials of training.fit's settings on group folds: train without a fold, judge by it, beside the reference.
 
-    python -m experiments.folds reference epochs-24 --folds 0 1 --data MAPS --runs FOLDER --jobs 2
+    python -m experiments.folds reference sqrt-weights --folds 0 1 --data wafers.parquet --runs FOLDER --jobs 2
 
-The last epoch's weights are scored, so nothing is chosen by the fold that judges: plain, and as the mean of the logits
-over the eight symmetries. Pooled over the folds they rest on every labelled map, or on as many fifths as were run.
-A trial already in the results file is not run again. Each runs on one core, in a process of its own.
+The last weights are scored, so nothing is chosen by the fold that judges. The class biases are fitted on one half of
+the fold's groups and judged on the other. Every trial is held against the reference on the same wafers: paired, with
+95 % intervals over groups. A trial already in the results file is not run again. Each runs on one core, in a process
+of its own.
 """
 
 import json
@@ -15,28 +16,30 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from training.release import TRAININGS
 from wafer_tf.command import CommandParser
 
-FOLDS = 5
 LIMITS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-REFERENCE = ["--model", "baseline", "--width", "16", "--backbone-weights", "none"]
+REFERENCE = [*TRAININGS["wafer"], "--epochs", "8"]
 PLAIN = ["--turn-prob", "0", "--stretch-prob", "0", "--die-noise", "0"]
 TRIALS: dict[str, list[str]] = {
     "reference": [],
-    "epochs-24": ["--epochs", "24"],
-    "epochs-96": ["--epochs", "96"],
-    "symmetries-alone-24": ["--epochs", "24", *PLAIN],
+    "another-seed": ["--seed", "1", "--split-seed", "0"],
+    "sqrt-weights": ["--class-weights", "sqrt"],
+    "balanced-weights": ["--class-weights", "balanced"],
+    "all-none": ["--none-per-epoch", "0"],
+    "30000-none": ["--none-per-epoch", "30000"],
+    "last-weights": ["--weight-average", "0"],
     "symmetries-alone": PLAIN,
-    "width-24": ["--width", "24"],
-    "width-32": ["--width", "32"],
-    "resnet18": ["--model", "resnet18"],
+    "epochs-20": ["--epochs", "20"],
     "smoothing-0.1": ["--label-smoothing", "0.1"],
-    "focal": ["--loss", "focal"],
-    "synthetic-400": ["--synthetic", "400"],
-    "weight-decay-1e-2": ["--weight-decay", "0.01"],
+    "cells-96": ["--input-size", "96"],
+    "nano": [*TRAININGS["nano"], "--epochs", "8"],
+    "baseline": ["--model", "baseline"],
+    "resnet18-width-24": ["--model", "resnet18", "--width", "24"],
 }
-"""What is changed against REFERENCE: the baseline CNN, which trains fastest, with training.fit's defaults else."""
+"""What is changed against REFERENCE, the recipe of the released `wafer` with fewer epochs."""
 
 
 def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
@@ -46,72 +49,81 @@ def trial(name: str, fold: int, data: Path, runs: Path) -> dict[str, Any]:
 
     quiet_tensorflow()
 
-    from sklearn.model_selection import StratifiedGroupKFold
+    import numpy as np
 
     from experiments import commit
+    from experiments.out_of_fold import multiplications
     from training.fit import config_of
-    from training.job import fill_classes
     from training.runtime import prepare
     from training.train import train
-    from wafer_tf.decision.fitting import macro_f1
-    from wafer_tf.learning.prediction import mean_logits, predict_logits
+    from wafer_tf.decision.fitting import fit_decision, macro_f1
+    from wafer_tf.learning.prediction import predict_logits
     from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.readers import read
-    from wafer_tf.splitting.splits import make_split
+    from wafer_tf.splitting.splits import make_folds
 
-    config = config_of([*REFERENCE, *TRIALS[name], "--seed", str(fold), "--patience", "1000"])
+    config = config_of([*REFERENCE, *TRIALS[name]])
     wafers = read(data)
     wafers = wafers.select(wafers.labelled)
-    group = make_split(wafers, seed=0).group
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0).split(wafers.label, wafers.label, group)
-    inside, outside = list(folds)[fold]
-    held_out = wafers.select(outside)
+    split = make_folds(wafers, config.folds, seed=0)
+    outside = np.flatnonzero(split.part == fold)
+    held_out, group = wafers.select(outside), split.group[outside]
     path = runs / f"{name}-fold{fold}"
     run = RunFolder.open(path, finished=False) if path.exists() else RunFolder.create(path)
     run.write_json("config.json", {"config": config.to_json()})
     strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=False)
-    training = fill_classes(wafers.select(inside), config.synthetic, seed=config.seed)
-    _, progress = train(config, run, training=training, validation=held_out, strategy=strategy)
-    model = progress.last_model()
-    logits = {"plain": predict_logits(model, held_out), "symmetries": mean_logits(model, held_out)}
-    run.write_arrays("logits.npz", {**logits, "index": outside, "group": group[outside]})
-    scores = {f"macro_f1_{way}": round(macro_f1(held_out.label, found.argmax(1)), 4) for way, found in logits.items()}
+    began = time.process_time()
+    training = wafers.select(np.flatnonzero(split.part != fold))
+    model, progress = train(config, run, training=training, validation=None, strategy=strategy)
+    spent = time.process_time() - began
+    logits = predict_logits(model, held_out)
+    half = np.unique(group, return_inverse=True)[1] % 2
+    prob = np.zeros(logits.shape)
+    for own in (half == 0, half == 1):
+        prob[own] = fit_decision(logits[~own], held_out.label[~own], group[~own]).probabilities(logits[own])
+    run.write_arrays("answers.npz", {"prob": prob, "label": held_out.label, "group": group})
     return {
         "trial": name,
         "fold": fold,
         "flags": " ".join([*REFERENCE, *TRIALS[name]]),
-        **scores,
-        "parameters": model.count_params(),
-        "seconds": round(sum(row["seconds"] for row in progress.history)),
+        "macro_f1": round(macro_f1(held_out.label, logits.argmax(1)), 4),
+        "macro_f1_decided": round(macro_f1(held_out.label, prob.argmax(1)), 4),
+        "million_multiplications": round(multiplications(model) / 1e6, 1),
+        "processor_minutes": round(spent / 60, 1),
+        "epochs": len(progress.history),
         "finished": time.strftime("%Y-%m-%d"),
         "commit": commit(),
     }
 
 
-def summary(results: list[dict[str, Any]], data: Path, runs: Path) -> None:
-    """Print each trial's scores pooled over its folds, as a Markdown table."""
+def summary(results: list[dict[str, Any]], runs: Path) -> None:
+    """Print each trial beside the reference on the folds that both judged, as a Markdown table."""
     import numpy as np
 
-    from wafer_tf.decision import Decision
-    from wafer_tf.dies import CLASSES
-    from wafer_tf.readers import read
-    from wafer_tf.scoring.scores import score
+    from edge.gate.comparison import compare
 
-    wafers = read(data)
-    label = wafers.label[wafers.labelled]
-    print("| trial | folds | macro-F1 [95 %] | over eight symmetries | " + " | ".join(f"{c}" for c in CLASSES) + " |")
-    print("| --- " * (4 + len(CLASSES)) + "|")
+    print("| trial | folds | macro-F1 | gain on the reference [95 %] | million multiplications | processor minutes |")
+    print("| --- " * 6 + "|")
+    done = {(r["trial"], r["fold"]): r for r in results}
     for name in dict.fromkeys(r["trial"] for r in results):
-        folds = sorted(r["fold"] for r in results if r["trial"] == name)
-        archives = [np.load(runs / f"{name}-fold{fold}" / "logits.npz") for fold in folds]
-        index, group = (np.concatenate([a[key] for a in archives]) for key in ("index", "group"))
-        found = {
-            way: score(label[index], Decision().probabilities(np.concatenate([a[way] for a in archives])), group=group)
-            for way in ("plain", "symmetries")
-        }
-        spans = [f"{s.macro_f1.value:.3f} [{s.macro_f1.low:.3f}, {s.macro_f1.high:.3f}]" for s in found.values()]
-        recall = [f"{c.recall.value:.2f}" for c in found["plain"].classes]
-        print("| " + " | ".join([name, " ".join(map(str, folds)), *spans, *recall]) + " |")
+        folds = [fold for trial_, fold in done if trial_ == name and ("reference", fold) in done]
+        if not folds:
+            continue
+        mine, theirs = (
+            [np.load(runs / f"{which}-fold{fold}" / "answers.npz") for fold in folds] for which in (name, "reference")
+        )
+        label, group, prob = (np.concatenate([a[key] for a in mine]) for key in ("label", "group", "prob"))
+        found = compare(label, np.concatenate([a["prob"] for a in theirs]), prob, group=group)
+        drop, rows = found.macro_f1_drop, [done[name, fold] for fold in folds]
+        cells = [
+            name,
+            " ".join(map(str, folds)),
+            f"{found.macro_f1.value:.3f}",
+            f"{-drop.value:+.3f} [{-drop.high:+.3f}, {-drop.low:+.3f}]",
+            f"{rows[0]['million_multiplications']:.1f}",
+            f"{sum(r['processor_minutes'] for r in rows):.0f}",
+        ]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main() -> None:
@@ -133,7 +145,7 @@ def main() -> None:
             print(json.dumps(job.result()), flush=True)
             results.append(job.result())
             args.results.write_text(json.dumps(results, indent=1) + "\n")
-    summary(results, args.data, args.runs)
+    summary(results, args.runs)
 
 
 if __name__ == "__main__":
