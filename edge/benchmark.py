@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BLOCK = 20
 EXAMPLE = """example:
-  python -m edge.benchmark runs/20261122-101500-resnet18 --json benchmarks/edge.json
+  python -m edge.benchmark runs/20261122-101500-resnet16 --json benchmarks/edge.json
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 

@@ -15,9 +15,9 @@ from wafer_tf.errors import UsageError
 from wafer_tf.released import results, run_folder
 
 EXAMPLE = """example:
-  python -m edge.convert --int8 runs/20261122-101500-resnet18
-  python -m edge.convert runs/20261122-101500-resnet18 --bundle-version 20261126 --sign private.pem --overwrite
-  python -m edge.station selftest --bundle runs/20261122-101500-resnet18/bundle
+  python -m edge.convert --int8 runs/20261122-101500-resnet16
+  python -m edge.convert runs/20261122-101500-resnet16 --bundle-version 20261126 --sign private.pem --overwrite
+  python -m edge.station selftest --bundle runs/20261122-101500-resnet16/bundle
 
 BUNDLE.gate.txt, .gate.json and .gate.png beside the bundle say what the gate found, also where it fails.
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy gate failed, no bundle"""

@@ -18,7 +18,7 @@ from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.released import results, run_folder
 
 EXAMPLE = """example:
-  python -m training.evaluate runs/20261122-101500-resnet18 --data other_maps.parquet
+  python -m training.evaluate runs/20261122-101500-resnet16 --data other_maps.parquet
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from wafer_tf.waferset import WaferSet
 
 EXAMPLE = """example:
-  python -m training.explain runs/20261122-101500-resnet18 --class Scratch --errors --count 12
-  python -m training.explain runs/20261122-101500-resnet18 wafer_07.csv
+  python -m training.explain runs/20261122-101500-resnet16 --class Scratch --errors --count 12
+  python -m training.explain runs/20261122-101500-resnet16 wafer_07.csv
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input (of several MAPs the good ones are explained)"""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """example:
   python -m training.fit --data LSWMD.pkl --seed 1
-  python -m training.fit --resume runs/20261122-101500-resnet18
+  python -m training.fit --resume runs/20261122-101500-resnet16
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 
@@ -74,7 +74,14 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--limit-per-class", type=int, metavar="N", help="use at most N labelled maps of each class")
 
     model = p.add_argument_group("model")
-    flag(model, "--model", d.model.architecture, " or ".join(ARCHITECTURES), dest="architecture", metavar="NAME")
+    flag(
+        model,
+        "--model",
+        d.model.architecture,
+        f"{', '.join(ARCHITECTURES)}; with --stem imagenet resnet18",
+        dest="architecture",
+        metavar="NAME",
+    )
     flag(model, "--input-size", d.model.input_size, "side of the encoded map", metavar="CELLS")
     flag(model, "--width", d.model.width, "filters of the first stack; 64 is the published ResNet18", metavar="N")
     flag(model, "--stem", d.model.stem, f"of the ResNet: {' or '.join(STEMS)}", metavar="NAME")
@@ -210,6 +217,8 @@ def _config(args: dict[str, Any]) -> "FitConfig":
         return {f.name: args.pop(f.name) for f in fields(kind) if f.name in args}
 
     words = tuple(reading.as_words(reading.take(args)))
+    if args.get("stem") == "imagenet":
+        args.setdefault("architecture", "resnet18")  # the only one with that stem
     model, augmentation = ModelConfig(**pick(ModelConfig)), replace(FitConfig().augmentation, **pick(Augmentation))
     for name in {"shares", "teachers"} & set(args):
         args[name] = tuple(args[name])

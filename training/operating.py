@@ -16,7 +16,7 @@ from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.released import results, run_folder
 
 EXAMPLE = """examples:
-  python -m training.operating runs/20261122-101500-resnet18
+  python -m training.operating runs/20261122-101500-resnet16
   python -m training.operating --mix fab.json
   python -m training.operating --mix \\
     Center=20,Donut=5,Edge-Loc=40,Edge-Ring=30,Loc=20,Near-full=1,Random=4,Scratch=10,none=870

@@ -117,7 +117,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
     def last_average(self) -> list[NDArray[Any]] | None:
         """Return the moving average at the last epoch's end; None where none was kept."""
-        return self._kept("average") if self.state["average"] else None
+        return self._kept("average") if self.state.get("average") else None
 
     def _kept(self, name: str) -> list[NDArray[Any]]:
         path = self.folder / str(self.state[name])
@@ -183,7 +183,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _files(state: dict[str, Any]) -> list[str]:
     """Return the names of the files that a state names."""
-    return [state["last"], state["best"], *([state["average"]] if state["average"] else [])]
+    return [state["last"], state["best"], *([state["average"]] if state.get("average") else [])]
 
 
 def _sum_of(state: dict[str, Any]) -> str:

@@ -144,6 +144,15 @@ def _train_head(
         layer.trainable = True
 
 
+@keras.saving.register_keras_serializable(package="wafer_tf")
+class KernelAdamW(keras.optimizers.AdamW):  # type: ignore[misc]  # keras has no types
+    """AdamW that decays kernels alone, also after it was loaded: Keras does not save what is left out of the decay."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+
+
 def compile_model(config: FitConfig, model: keras.Model, maps: int) -> None:
     """Give the model its loss, metrics and AdamW on a schedule over `config.epochs` epochs of `maps` maps."""
     steps = steps_per_epoch(maps, config.batch_size)
@@ -153,8 +162,7 @@ def compile_model(config: FitConfig, model: keras.Model, maps: int) -> None:
         warmup_steps=steps,
         decay_steps=max(steps * (config.epochs - 1), 1),
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    optimizer = KernelAdamW(rate, weight_decay=config.weight_decay)
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(

@@ -41,9 +41,9 @@ class ModelConfig:
         dropout: share of the pooled features dropped in training, 0..1.
     """
 
-    architecture: str = "resnet18"
+    architecture: str = "resnet16"
     input_size: int = INPUT_SIZE
-    width: int = 24
+    width: int = 16
     stem: str = "small"
     dropout: float = 0.2
 

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from training.fit import config_of
 from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.explaining.heat_maps import default_layers
 from wafer_tf.learning.models import ModelConfig, build_model, load_backbone_weights
 
 INPUT = np.random.default_rng(0).random((2, 64, 64, 3)).astype(np.float32)
@@ -42,9 +44,36 @@ def test_the_last_feature_map_keeps_eight_by_eight_cells(architecture: str, laye
     assert model.get_layer("pool").input is model.get_layer(layer).output
 
 
+@pytest.mark.parametrize(
+    ("architecture", "width", "millions"), [("resnet16", 16, 28.51), ("resnet14", 8, 5.66), ("resnet18", 24, 135.15)]
+)
+def test_a_map_takes_so_many_multiplications(architecture: str, width: int, millions: float) -> None:
+    """28.5 and 5.7 million are what stations are promised: at most 30 and 6."""
+    found = 0
+    for layer in build_model(ModelConfig(architecture, width=width)).layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            found += int(np.prod(layer.output.shape[1:-1])) * int(np.prod(layer.kernel.shape))
+    assert round(found / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("architecture", ["resnet16", "resnet14"])
+def test_the_slim_nets_are_explained_by_the_eight_by_eight_cells_before_their_last_stack(architecture: str) -> None:
+    model = build_model(ModelConfig(architecture, width=8))
+    assert model.get_layer("pool").input.shape[1:3] == (4, 4)
+    assert default_layers(model, "gradcam") == ("stack2_block1_out",)
+    assert default_layers(model, "fused") == ("stack0_block0_out", "stack2_block1_out")
+
+
+def test_the_imagenet_stem_is_the_resnet18s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert config_of(["--width", "64", "--stem", "imagenet"]).model.architecture == "resnet18"
+    assert config_of([]).model == ModelConfig("resnet16", width=16)
+    with pytest.raises(UsageError, match="or --model resnet18"):
+        ModelConfig("resnet16", stem="imagenet")
+
+
 def test_the_thin_resnet_has_the_layer_names_and_shapes_of_keras_hubs() -> None:
-    hub = build_model(ModelConfig(width=64, stem="imagenet"))
-    own = build_model(ModelConfig(width=64, stem="small"))
+    hub = build_model(ModelConfig("resnet18", width=64, stem="imagenet"))
+    own = build_model(ModelConfig("resnet18", width=64, stem="small"))
     shapes = {layer.name: [w.shape for w in layer.weights] for layer in hub.layers if layer.weights}
     found = {layer.name: [w.shape for w in layer.weights] for layer in own.layers if layer.weights}
     assert set(shapes) == set(found)
@@ -54,7 +83,7 @@ def test_the_thin_resnet_has_the_layer_names_and_shapes_of_keras_hubs() -> None:
 def test_a_local_preset_loads_into_the_published_resnet18_and_gives_its_features(preset: Path) -> None:
     import keras_hub
 
-    model = build_model(ModelConfig(width=64, stem="imagenet"))
+    model = build_model(ModelConfig("resnet18", width=64, stem="imagenet"))
     copied = load_backbone_weights(model, str(preset))
     backbone = keras_hub.models.Backbone.from_preset(str(preset))
     features = keras.Model(model.input, model.get_layer("stack3_block1_out").output)
@@ -75,7 +104,7 @@ def test_imagenet_without_network_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(keras_hub.models.ResNetBackbone, "from_preset", offline)
     with pytest.raises(ModelError, match="connect once, or copy a preset folder here and pass --backbone-weights PATH"):
-        load_backbone_weights(build_model(ModelConfig(width=64, stem="imagenet")), "imagenet")
+        load_backbone_weights(build_model(ModelConfig("resnet18", width=64, stem="imagenet")), "imagenet")
 
 
 def test_weights_of_a_finished_run_head_included_start_the_next_one(small_run: Path) -> None:
