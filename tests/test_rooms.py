@@ -15,6 +15,7 @@ FLOORS = {
     # floor: modules and packages of it, the lowest first; one imports from its own floor and those below
     0: ("wafer_tf.errors", "wafer_tf.version"),
     1: (
+        "wafer_tf.budget",
         "wafer_tf.dies",
         "wafer_tf.signature",
         "wafer_tf.command",
@@ -36,6 +37,7 @@ FLOORS = {
 STATION = (
     "edge.station",
     "wafer_tf.arrays",
+    "wafer_tf.budget",
     "wafer_tf.bundle",
     "wafer_tf.bundle_files",
     "wafer_tf.command",

@@ -12,9 +12,10 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, read_entry
+from wafer_tf.budget import Budget
 from wafer_tf.dies import bad_sides, check_map, sides_fit
 from wafer_tf.errors import InputError
-from wafer_tf.formats.opened import MAX_WHOLE, Opened, Unpacking
+from wafer_tf.formats.opened import MAX_WHOLE, Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_opened
 from wafer_tf.formats.recognise import CONVERT_COMMAND, SET_COMMAND
@@ -78,12 +79,12 @@ def _npz(archive: zipfile.ZipFile, keys: set[str], file: Opened, options: Option
         )
     (key,) = keys
     try:
-        data = _content(archive, f"{key}.npy", file.name, file.unpacking)
+        data = _content(archive, f"{key}.npy", file.name, file.budget)
     except InputError:
         raise
     except DAMAGED as error:
         raise _damaged(file.name, error) from error
-    found = read_opened(Opened(io.BytesIO(data), file.name, depth=file.depth + 1, unpacking=file.unpacking), options)
+    found = read_opened(Opened(io.BytesIO(data), file.name, depth=file.depth + 1, budget=file.budget), options)
     return MapFile(format="npz", wafers=found.wafers)
 
 
@@ -93,22 +94,22 @@ def _members(
     for name in names:
         where = f"{file.name}:{name}"
         try:
-            stream = cast(BinaryIO, io.BytesIO(_content(archive, name, where, file.unpacking)))
-            member = Opened(stream, where, depth=file.depth + 1, unpacking=file.unpacking)
+            stream = cast(BinaryIO, io.BytesIO(_content(archive, name, where, file.budget)))
+            member = Opened(stream, where, depth=file.depth + 1, budget=file.budget)
             yield from read_opened(member, options).wafers
         except InputError as error:
-            if file.unpacking.left < 0:
+            if file.budget.unpacked < 0:
                 raise
             yield error
 
 
-def _content(archive: zipfile.ZipFile, name: str, where: str, limit: Unpacking) -> bytes:
+def _content(archive: zipfile.ZipFile, name: str, where: str, budget: Budget) -> bytes:
     info = archive.getinfo(name)
     if info.compress_type not in PACKINGS:
         raise InputError(f"{where}: packed by method {info.compress_type}; expected deflate, as zip and numpy pack.")
     with archive.open(info) as stream:
         data = stream.read(MAX_WHOLE + 1)
-    limit.take(len(data))
+    budget.unpack(len(data))
     if len(data) > MAX_WHOLE:
         raise InputError(f"{where}: unpacks to over {MAX_WHOLE} bytes; expected a file of wafer maps of at most that.")
     return data

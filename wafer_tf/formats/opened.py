@@ -3,54 +3,13 @@
 import io
 from typing import BinaryIO
 
+from wafer_tf.budget import Budget
 from wafer_tf.errors import InputError
 
 HEAD = 1 << 16
 """Bytes by which a format is told."""
 MAX_WHOLE = 64 * 2**20
 """Bytes a format that is read as a whole may have; STDF is read as it comes, and may have more."""
-
-
-MAX_UNPACKED = 2**30
-"""Bytes a file may unpack to: 20 times the largest STDF file that is usual."""
-MIN_UNPACKED = 2**28
-"""Bytes any file may unpack to."""
-MAX_RATIO = 100
-"""Bytes each packed byte may unpack to beyond that: a tester's log unpacks to 20, what is made to do harm to 1,000."""
-
-
-class Unpacking:
-    """How much a file may still unpack to, all that it holds together.
-
-    Attributes:
-        name: of the file.
-        limit: bytes it may unpack to.
-        left: bytes of them that are left, below 0 once it was refused.
-    """
-
-    def __init__(self, name: str, limit: int) -> None:
-        """Begin with all of them left."""
-        self.name, self.limit, self.left = name, limit, limit
-
-    @classmethod
-    def of(cls, stream: BinaryIO, name: str) -> "Unpacking":
-        """Set the limit by the size of a packed file, whose stream is put back to its start."""
-        size = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-        return cls(name, min(MAX_UNPACKED, max(MIN_UNPACKED, MAX_RATIO * size)))
-
-    def take(self, size: int) -> None:
-        """Count bytes that were unpacked.
-
-        Raises:
-            InputError: more than the file may unpack to.
-        """
-        self.left -= size
-        if self.left < 0:
-            raise InputError(
-                f"{self.name}: unpacks to over {self.limit} bytes; expected files of wafer maps. It is made to exhaust "
-                "a reader, or holds more than a lot: unpack it first."
-            )
 
 
 class Opened:
@@ -63,14 +22,14 @@ class Opened:
         depth: how many archives it was taken out of.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, *, depth: int = 0, unpacking: Unpacking | None = None) -> None:
+    def __init__(self, stream: BinaryIO, name: str, *, depth: int = 0, budget: Budget | None = None) -> None:
         """Look at the first bytes of a stream that can go back to its start.
 
         Args:
             stream, name, depth: as the attributes.
-            unpacking: that of the archive it was taken out of.
+            budget: that of the archive it was taken out of.
         """
-        self.name, self.stream, self.depth, self._unpacking = name, stream, depth, unpacking
+        self.name, self.stream, self.depth, self._budget = name, stream, depth, budget
         self.head = stream.read(HEAD)
         stream.seek(0)
 
@@ -80,11 +39,13 @@ class Opened:
         return cls(io.BytesIO(data), name)
 
     @property
-    def unpacking(self) -> Unpacking:
-        """How much this file, or the one it was taken out of, may still unpack to."""
-        if self._unpacking is None:
-            self._unpacking = Unpacking.of(self.stream, self.name)
-        return self._unpacking
+    def budget(self) -> Budget:
+        """What this file, or the one it was taken out of, may still take."""
+        if self._budget is None:
+            size = self.stream.seek(0, io.SEEK_END)
+            self.stream.seek(0)
+            self._budget = Budget(self.name, size)
+        return self._budget
 
     def whole(self, limit: int = MAX_WHOLE) -> bytes:
         """Return all bytes.

@@ -7,8 +7,9 @@ import lzma
 import zlib
 from typing import Any, BinaryIO, cast
 
+from wafer_tf.budget import MAX_UNPACKED, Budget
 from wafer_tf.errors import InputError
-from wafer_tf.formats.opened import MAX_UNPACKED, Opened, Unpacking
+from wafer_tf.formats.opened import Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.recognise import PACKED
 from wafer_tf.formats.wafer_map import MapFile
@@ -31,31 +32,31 @@ def read(file: Opened, options: Options) -> MapFile:
 
     if file.depth >= MAX_DEPTH:
         raise InputError(f"{file.name}: packed {file.depth + 1} times over; expected a file that is packed once.")
-    content = unpacked(file.stream, file.head, file.name, limit=file.unpacking)
-    return read_opened(Opened(content, file.name, depth=file.depth + 1, unpacking=file.unpacking), options)
+    content = unpacked(file.stream, file.head, file.name, budget=file.budget)
+    return read_opened(Opened(content, file.name, depth=file.depth + 1, budget=file.budget), options)
 
 
-def unpacked(stream: BinaryIO, head: bytes, name: str, *, limit: int | Unpacking = MAX_UNPACKED) -> BinaryIO:
+def unpacked(stream: BinaryIO, head: bytes, name: str, *, budget: Budget | None = None) -> BinaryIO:
     """Return the content of a packed stream, as a stream that can go back to its start.
 
     Args:
         stream: at its start.
         head: its first bytes.
         name: what to call it in an error.
-        limit: bytes it may unpack to, or what is left of those of the archive it is in.
+        budget: of the file it is in; else it may unpack to MAX_UNPACKED bytes.
     """
     kind = next(kind for start, kind in PACKED.items() if head.startswith(start))
-    limit = Unpacking(name, limit) if isinstance(limit, int) else limit
-    return cast(BinaryIO, io.BufferedReader(_Unpacked(stream, kind, name, limit), _CHUNK))
+    budget = budget or Budget(name, MAX_UNPACKED)
+    return cast(BinaryIO, io.BufferedReader(_Unpacked(stream, kind, name, budget), _CHUNK))
 
 
 class _Unpacked(io.RawIOBase):
     """A packed stream unpacked piece by piece; no more is in memory than was asked for."""
 
-    def __init__(self, stream: BinaryIO, kind: str, name: str, limit: Unpacking) -> None:
+    def __init__(self, stream: BinaryIO, kind: str, name: str, budget: Budget) -> None:
         super().__init__()
         self._counted = 0
-        self._stream, self._kind, self._name, self._limit = stream, kind, name, limit
+        self._stream, self._kind, self._name, self._budget = stream, kind, name, budget
         self._start()
 
     def _start(self) -> None:
@@ -100,7 +101,7 @@ class _Unpacked(io.RawIOBase):
             ) from error
         self._size += len(piece)
         if self._size > self._counted:  # what is unpacked again, after going back to the start, counts once
-            self._limit.take(self._size - self._counted)
+            self._budget.unpack(self._size - self._counted)
             self._counted = self._size
         return piece
 

@@ -1,6 +1,5 @@
 """The map in a cell of a pickled table: a 2-D array, or rows of dies as lists or arrays of their own."""
 
-import mmap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +8,17 @@ import numpy as np
 from wafer_tf.dies import MAX_SIDE
 from wafer_tf.errors import InputError
 from wafer_tf.readers.frame import kind_of
+from wafer_tf.readers.mapped import Mapped
 from wafer_tf.readers.pickledtypes import Array, content_of
 
 _NUMBERS = "uifb"
 _BYTE = np.dtype(np.uint8)
 _FLOAT = np.dtype(np.float64)
+_LINE, _NUMBER = 128, 40
+"""Bytes that a row of dies takes while a map is made of it, and a die in it that is no byte."""
 
 
-def map_in(cell: Any, data: mmap.mmap, row: int) -> Array:
+def map_in(cell: Any, data: Mapped, row: int) -> Array:
     """Return a cell's map as a 2-D array of numbers.
 
     Args:
@@ -48,11 +50,13 @@ def _items(cell: Any) -> Sequence[Any] | None:
     return cell if type(cell) in (list, tuple) else None
 
 
-def _rows(lines: Sequence[Any], data: mmap.mmap, row: int) -> Array:
+def _rows(lines: Sequence[Any], data: Mapped, row: int) -> Array:
     pieces = [_line(line, data, f"row {row}: waferMap row {number}") for number, line in enumerate(lines)]
     widths = {len(piece) for piece in pieces}
     if len(widths) > 1:
         raise InputError(f"row {row}: waferMap of rows of {min(widths)} to {max(widths)} dies; expected a 2-D grid.")
+    counted = sum(map(len, pieces)) * (1 if all(type(piece) is bytes for piece in pieces) else _NUMBER)
+    data.budget.hold(_LINE * len(pieces) + counted, "maps made of lists")
     grid = Array()
     grid.shape, grid.fortran = (len(pieces), *(widths or {0})), False
     if all(type(piece) is bytes for piece in pieces):
@@ -62,7 +66,7 @@ def _rows(lines: Sequence[Any], data: mmap.mmap, row: int) -> Array:
     return grid
 
 
-def _line(line: Any, data: mmap.mmap, where: str) -> bytes | list[float]:
+def _line(line: Any, data: Mapped, where: str) -> bytes | list[float]:
     """Return one row of dies: bytes where all are whole numbers up to 255."""
     numbers = _items(line)
     if type(line) is Array and len(line.shape) == 1 and line.dtype.kind in _NUMBERS:
@@ -77,7 +81,7 @@ def _line(line: Any, data: mmap.mmap, where: str) -> bytes | list[float]:
         return [_number(number, data, where) for number in numbers]
 
 
-def _number(number: Any, data: mmap.mmap, where: str) -> float:
+def _number(number: Any, data: Mapped, where: str) -> float:
     if type(number) is Array and number.shape == () and number.dtype.kind in _NUMBERS:
         return float(content_of(number, data)[0])
     if type(number) in (int, float, bool):

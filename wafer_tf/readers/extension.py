@@ -1,12 +1,13 @@
 """Columns that pandas does not keep as plain numpy arrays: text, categories, numbers with gaps, Arrow's types."""
 
-import mmap
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.readers.mapped import Mapped
 from wafer_tf.readers.pickledtypes import Array, Call, Raw, check_name, content_of
 
 _TEXT = ("StringArray", "StringArrayNumpySemantics")
@@ -20,10 +21,12 @@ _ARROW_NUMBERS = {
 }
 
 
+OBJECT = 40
+"""Bytes of a number as an object of Python, with its place in a list."""
 _CATEGORIES = check_name("pandas", "CategoricalDtype")
 
 
-def cells_of(values: Any, data: mmap.mmap, rows: int | None) -> Sequence[Any] | NDArray[Any]:
+def cells_of(values: Any, data: Mapped, rows: int | None) -> Sequence[Any] | NDArray[Any]:
     """Return the cells of one extension array: numbers as float64, NaN where there is none; else a list, None there.
 
     Args:
@@ -49,7 +52,7 @@ def cells_of(values: Any, data: mmap.mmap, rows: int | None) -> Sequence[Any] | 
     raise ValueError("of a type that is not known")
 
 
-def line_of(values: Any, data: mmap.mmap) -> Sequence[Any] | NDArray[Any]:
+def line_of(values: Any, data: Mapped) -> Sequence[Any] | NDArray[Any]:
     """Return the elements of one-dimensional values."""
     if type(values) is list:
         return values
@@ -60,11 +63,12 @@ def line_of(values: Any, data: mmap.mmap) -> Sequence[Any] | NDArray[Any]:
             return values.data
         if values.dtype.kind not in "iufb":  # numpy takes any four bytes for a character
             raise ValueError(f"a line of {values.dtype}")
+        data.budget.hold(values.shape[0] * (values.dtype.itemsize + OBJECT), "a line of its values")
         return content_of(values, data).tolist()  # type: ignore[no-any-return]
     return cells_of(values, data, None)
 
 
-def _categories(state: Any, data: mmap.mmap, rows: int | None) -> list[Any]:
+def _categories(state: Any, data: Mapped, rows: int | None) -> list[Any]:
     """Return the cells of a Categorical: codes, -1 for none, and the dtype, which holds the categories."""
     if type(state) is tuple:
         parts = [part for part in state if type(part) is not dict] + [
@@ -81,22 +85,24 @@ def _categories(state: Any, data: mmap.mmap, rows: int | None) -> list[Any]:
         raise ValueError(f"codes of shape {codes.shape} for {rows} rows")
     _, index = dtype.state["categories"].args
     names = [*line_of(index["data"], data), None]
+    data.budget.hold(8 * len(names) + codes.shape[-1] * (16 + codes.dtype.itemsize), "a column of categories")
     places = content_of(codes, data)
     if len(places) and (places.min() < -1 or places.max() > len(names) - 2):
         raise ValueError(f"codes {places.min()} to {places.max()} for {len(names) - 1} categories")
     return [names[place] for place in places.tolist()]
 
 
-def _masked(state: Any, data: mmap.mmap) -> NDArray[np.float64]:
+def _masked(state: Any, data: Mapped) -> NDArray[np.float64]:
     values, mask = state["_data"], state["_mask"]
     if values.shape != mask.shape or values.dtype.kind not in "iufb" or mask.dtype.kind != "b":
         raise ValueError(f"values of shape {values.shape} under a mask of shape {mask.shape}")
+    data.budget.hold(math.prod(values.shape) * (values.dtype.itemsize + 8 + 2), "a column with gaps")
     numbers = content_of(values, data).astype(np.float64)
     numbers[content_of(mask, data)] = np.nan
     return numbers
 
 
-def _arrow(state: Any, data: mmap.mmap) -> Sequence[Any] | NDArray[Any]:
+def _arrow(state: Any, data: Mapped) -> Sequence[Any] | NDArray[Any]:
     chunked = state.get("_pa_array", state.get("_data"))
     if type(chunked) is not Call or chunked.func.name not in ("chunked_array", "_restore_array"):
         raise ValueError("an Arrow array without chunks")
@@ -110,11 +116,12 @@ def _arrow(state: Any, data: mmap.mmap) -> Sequence[Any] | NDArray[Any]:
     return [string for chunk in chunks for string in _arrow_strings(chunk, data)]
 
 
-def _arrow_numbers(chunk: Any, data: mmap.mmap) -> NDArray[np.float64]:
+def _arrow_numbers(chunk: Any, data: Mapped) -> NDArray[np.float64]:
     (spec,) = chunk.args
     kind, length, _, offset, buffers = spec[:5]
     valid, content = (None if b is None else _bytes(b.args[0], data) for b in buffers)
     dtype = np.dtype(_ARROW_NUMBERS[kind.args[0]])
+    _hold(spec, data)
     usable = len(content or b"") // dtype.itemsize
     if offset < 0 or length < 0 or offset + length > usable:
         raise ValueError("an Arrow array that ends outside its buffers")
@@ -124,10 +131,11 @@ def _arrow_numbers(chunk: Any, data: mmap.mmap) -> NDArray[np.float64]:
     return numbers
 
 
-def _arrow_strings(chunk: Any, data: mmap.mmap) -> list[str | None]:
+def _arrow_strings(chunk: Any, data: Mapped) -> list[str | None]:
     """Return the strings of `_restore_array((type, length, nulls, offset, buffers, children, dictionary))`."""
     (spec,) = chunk.args
     kind, length, _, offset, buffers = spec[:5]
+    _hold(spec, data)
     width = {"string": np.int32, "large_string": np.int64}.get(kind.args[0])
     if width is None:
         raise ValueError(f"of Arrow's {kind.args[0]}")
@@ -146,6 +154,12 @@ def _arrow_strings(chunk: Any, data: mmap.mmap) -> list[str | None]:
     return strings
 
 
+def _hold(spec: Any, data: Mapped) -> None:
+    """Count the buffers of an Arrow array, their copies, and an object for each element there can be."""
+    length, buffers = spec[1], [_size(b.args[0]) for b in spec[4] if b is not None]
+    data.budget.hold(2 * sum(buffers) + (2 * OBJECT) * min(length, 8 * max(buffers, default=0)), "an Arrow column")
+
+
 def _gaps(valid: bytes | None, offset: int, length: int) -> list[int]:
     """Return the places of nothing, by Arrow's bits of what is valid."""
     if valid is None:
@@ -159,7 +173,7 @@ def _size(value: Any) -> int:
     return value.size if type(value) is Raw else len(value)
 
 
-def _bytes(value: Any, data: mmap.mmap) -> bytes:
+def _bytes(value: Any, data: Mapped) -> bytes:
     if type(value) is Raw:
         return data[value.offset : value.offset + value.size]
     if type(value) is not bytes:

@@ -1,9 +1,9 @@
 """Pass over the arrays of a pickle by pattern: one match of a regular expression instead of some 25 opcodes each."""
 
-import mmap
 import re
 from typing import Any
 
+from wafer_tf.readers.mapped import Mapped
 from wafer_tf.readers.pickledtypes import Array, Dtype, Name
 
 _PUT = rb"(?:q.|r.{4})?"
@@ -16,6 +16,11 @@ _FULL_DTYPE = (
 """numpy.dtype('U4', 0, 1) and its state: a text array of Python 2 has a dtype of its own. P: a memo opcode."""
 _SMALL = 256
 """Bytes up to which one-cell arrays of equal content are kept once: the labels."""
+_MAX_LABELS = 4096
+"""Of them; a column of texts has others."""
+_MAX_SHAPES = 1 << 16
+_MAX_PATTERNS = 16
+"""Patterns that are made; a table refers to one or two globals that make arrays."""
 
 
 class FastArrays:
@@ -28,7 +33,7 @@ class FastArrays:
         count: arrays read so far; what they put in the memo is not in it.
     """
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, data: Mapped) -> None:
         self.data, self.count = data, 0
         self._patterns: dict[bytes, tuple[re.Pattern[bytes], re.Pattern[bytes]]] = {}
         self._shapes: dict[bytes, tuple[int, ...] | None] = {}
@@ -41,6 +46,8 @@ class FastArrays:
             Where the last one ends and how many MEMOIZE opcodes they hold; 0 and 0 when the first is of another form.
         """
         reference = self.data[start : start + (2 if self.data[start] == ord("h") else 5)]
+        if len(self._patterns) >= _MAX_PATTERNS and reference not in self._patterns:
+            return 0, 0
         if name.name == "_reconstruct":
             return self._reconstructed(start, reference, memo, stack), 0
         return self._from_buffers(start, reference, memo, stack)
@@ -60,7 +67,7 @@ class FastArrays:
             if dtype_code not in dtypes:
                 dtypes[dtype_code] = _dtype(dtype_code, memo) if spec is None else _spelled(spec, dtype_code, memo)
             if shape_code not in self._shapes:
-                self._shapes[shape_code] = _shape(shape_code)
+                self._add_shape(shape_code)
             dtype, shape = dtypes[dtype_code], self._shapes[shape_code]
             if dtype is None or shape is None or size > length - at:
                 break
@@ -73,8 +80,7 @@ class FastArrays:
             if put:
                 memo[_index(put)] = dtype
             if cells <= 1 and size <= _SMALL:
-                key = (shape_code, dtype_code, data[at : at + size])
-                array = self._labels.get(key) or self._labels.setdefault(key, _array(shape, dtype, False, at))
+                array = self._label(shape_code, dtype_code, shape, dtype, at, size)
             else:
                 array = _array(shape, dtype, order == b"\x88", at)
             stack.append(array)
@@ -100,7 +106,7 @@ class FastArrays:
             if dtype_code not in dtypes:
                 dtypes[dtype_code] = _dtype(dtype_code, memo)
             if shape_code not in self._shapes:
-                self._shapes[shape_code] = _shape(shape_code)
+                self._add_shape(shape_code)
             dtype, shape, order = dtypes[dtype_code], self._shapes[shape_code], memo.get(_index(order_code))
             if dtype is None or shape is None or order not in ("C", "F"):
                 break
@@ -108,8 +114,7 @@ class FastArrays:
             if size != cells * dtype.numpy.itemsize:
                 break
             if cells <= 1 and size <= _SMALL:
-                key = (shape_code, dtype_code, data[at : at + size])
-                array = self._labels.get(key) or self._labels.setdefault(key, _array(shape, dtype, False, at))
+                array = self._label(shape_code, dtype_code, shape, dtype, at, size)
             else:
                 array = _array(shape, dtype, order == "F", at)
             stack.append(array)
@@ -117,6 +122,22 @@ class FastArrays:
             end = found.end()
             begun = head.match(data, end)
         return end, 4 * (self.count - first)
+
+    def _add_shape(self, code: bytes) -> None:
+        if len(self._shapes) >= _MAX_SHAPES:
+            self._shapes.clear()
+        self._shapes[code] = _shape(code)
+
+    def _label(
+        self, shape_code: bytes, dtype_code: bytes, shape: tuple[int, ...], dtype: Dtype, at: int, size: int
+    ) -> Array:
+        key = (shape_code, dtype_code, self.data[at : at + size])
+        found = self._labels.get(key)
+        if found is None:
+            found = _array(shape, dtype, False, at)
+            if len(self._labels) < _MAX_LABELS:
+                self._labels[key] = found
+        return found
 
     def _classic(self, reference: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
         head = (

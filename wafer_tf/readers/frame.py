@@ -1,7 +1,6 @@
 """The columns of a pickled pandas table, found in the inert objects that `pickled.load` returns."""
 
 import math
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.errors import InputError
 from wafer_tf.readers.extension import cells_of, line_of
+from wafer_tf.readers.mapped import Mapped
 from wafer_tf.readers.pickledtypes import NOTHING, Array, Call, Name, content_of
 
 MAX_COLUMNS = 1000
@@ -32,7 +32,7 @@ class Frame:
     columns: dict[str, Any]
 
     @classmethod
-    def of(cls, root: Any, data: mmap.mmap, wanted: Sequence[str]) -> "Frame":
+    def of(cls, root: Any, data: Mapped, wanted: Sequence[str]) -> "Frame":
         """Find the columns of a pickled DataFrame; what others hold is not looked at.
 
         Raises:
@@ -73,7 +73,7 @@ class Frame:
         return cls(names, {name: columns[name] for name in names if name in columns})
 
 
-def _manager(root: Any, data: mmap.mmap) -> tuple[list[str], list[tuple[Any, list[int]]]]:
+def _manager(root: Any, data: Mapped) -> tuple[list[str], list[tuple[Any, list[int]]]]:
     """Return the column names and the blocks, each with the places of its columns."""
     if type(root) is not Call or root.func.name != "DataFrame" or type(root.state) is not dict:
         raise ValueError(f"its root is {kind_of(root)}")
@@ -87,13 +87,16 @@ def _manager(root: Any, data: mmap.mmap) -> tuple[list[str], list[tuple[Any, lis
     else:
         blocks, axes = manager.args
         pairs = [(block.args[0], block.args[1]) for block in blocks]
-    names = [text(name, data, "column name") for name in _index(axes[0], data)]
-    if len(names) > MAX_COLUMNS or len(set(names)) != len(names):
+    labels = _index(axes[0], data)
+    if len(labels) > MAX_COLUMNS:
+        raise ValueError(f"it has {len(labels)} columns")
+    names = [text(name, data, "column name") for name in labels]
+    if len(set(names)) != len(names):
         raise ValueError(f"it has {len(names)} columns, {len(set(names))} of them distinct")
     return names, [(values, _places(places, len(names), data)) for values, places in pairs]
 
 
-def _check_size(blocks: Sequence[tuple[Any, list[int]]], data: mmap.mmap) -> None:
+def _check_size(blocks: Sequence[tuple[Any, list[int]]], data: Mapped) -> None:
     """Refuse blocks that share their cells: a thousand of them would fill the memory from a small file."""
     claimed = sum(
         len(values.data) if type(values.data) is list else math.prod(values.shape) * values.dtype.itemsize
@@ -104,25 +107,29 @@ def _check_size(blocks: Sequence[tuple[Any, list[int]]], data: mmap.mmap) -> Non
         raise ValueError(f"blocks of {claimed} bytes in a file of {len(data)}")
 
 
-def _index(index: Any, data: mmap.mmap) -> Column:
+def _index(index: Any, data: Mapped) -> Column:
     """Return the labels of an axis: `_new_Index(Index, {"data": ...})`."""
     _, state = index.args
     return line_of(state["data"], data)
 
 
-def _places(places: Any, count: int, data: mmap.mmap) -> list[int]:
+def _places(places: Any, count: int, data: Mapped) -> list[int]:
     if type(places) is Call and places.func.name == "slice":
         bounds = [number(bound, data, "place of a column") for bound in places.args]
         return list(range(count))[slice(*(None if bound != bound else int(bound) for bound in bounds))]
-    return [int(place) for place in line_of(places, data)]
+    line = line_of(places, data)
+    if len(line) > count:
+        raise ValueError(f"a block of {len(line)} of its {count} columns")
+    return [int(place) for place in line]
 
 
-def _rows_of(values: Any, data: mmap.mmap) -> list[Any]:
+def _rows_of(values: Any, data: Mapped) -> list[Any]:
     """Return the columns of a block: the rows of its 2-D array, or its one line."""
     sides = values.shape if len(values.shape) == 2 else (1, *values.shape)
     if len(sides) != 2 or sides[0] > MAX_COLUMNS:
         raise ValueError(f"a block of shape {values.shape}")
     lines, length = sides
+    data.budget.hold(math.prod(sides) * (8 if type(values.data) is list else values.dtype.itemsize), "its columns")
     if type(values.data) is list:
         cells = values.data
         return [cells[k::lines] if values.fortran else cells[k * length : (k + 1) * length] for k in range(lines)]
@@ -132,7 +139,7 @@ def _rows_of(values: Any, data: mmap.mmap) -> list[Any]:
     return list(content.reshape(lines, length))
 
 
-def text(cell: Any, data: mmap.mmap, where: str, *, depth: int = 0) -> str:
+def text(cell: Any, data: Mapped, where: str, *, depth: int = 0) -> str:
     """Return the text in a cell, "" where there is none.
 
     Takes text itself, an array or list of one text at up to three levels ([['none']]), and for "nothing" None, NaN, 0
@@ -164,7 +171,7 @@ def text(cell: Any, data: mmap.mmap, where: str, *, depth: int = 0) -> str:
     return text(items[0], data, where, depth=depth + 1) if items else ""
 
 
-def _elements(array: Array, data: mmap.mmap) -> Sequence[Any]:
+def _elements(array: Array, data: Mapped) -> Sequence[Any]:
     """Return the elements of a small array, the text of it decoded strictly.
 
     numpy takes four bytes of text for a character unchecked; one above U+10FFFF breaks the interpreter later.
@@ -179,7 +186,7 @@ def _elements(array: Array, data: mmap.mmap) -> Sequence[Any]:
     return [piece.decode(f"utf-32-{order}").rstrip("\0") for piece in pieces]
 
 
-def number(cell: Any, data: mmap.mmap, where: str) -> float:
+def number(cell: Any, data: Mapped, where: str) -> float:
     """Return the number in a cell of an object column, NaN where there is none."""
     if type(cell) is Array and cell.shape == () and cell.dtype.kind in "iuf":
         return float(content_of(cell, data)[0])

@@ -16,11 +16,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.budget import Budget, BudgetError
 from wafer_tf.errors import InputError
 from wafer_tf.readers import pickled
 from wafer_tf.readers.cells import map_in
 from wafer_tf.readers.class_names import class_code, spelling_notes
 from wafer_tf.readers.frame import Frame, number, text
+from wafer_tf.readers.mapped import Mapped
 from wafer_tf.readers.pickledtypes import Array
 from wafer_tf.readers.source import (
     SPLITS,
@@ -41,11 +43,21 @@ _LOST = {
     "lotName": "lots are not known, so wafers of one lot cannot be kept together in a split",
     "waferIndex": "wafers have no number",
 }
+_ROW = 256
+"""Bytes that each row takes beside its map and its texts: shape, place, numbers, codes."""
+_MAX_KNOWN = 1 << 16
+"""Cells whose code is kept; a column whose equal cells are one object has a dozen."""
+_PIECE = 1 << 12
 SPLIT_COLUMNS = ("trianTestLabel", "trainTestLabel")
 
 
 def open_lswmd(
-    path: str | os.PathLike[str], *, progress: bool = False, fast: bool = True, unpacked: BinaryIO | None = None
+    path: str | os.PathLike[str],
+    *,
+    progress: bool = False,
+    fast: bool = True,
+    unpacked: BinaryIO | None = None,
+    budget: Budget | None = None,
 ) -> Source:
     """Open a pickled WM-811K table; the maps stay in the file until they are wanted.
 
@@ -54,25 +66,30 @@ def open_lswmd(
         progress: show a bar on stderr.
         fast: whether to pass over arrays by pattern; the result is the same.
         unpacked: a file on disk that holds what `path` unpacks to.
+        budget: what reading may take, where it was begun on; else by the size of the file.
 
     Raises:
-        InputError: unsafe, damaged, a column missing, an unknown label, a map that is none.
+        InputError: unsafe, damaged, a column missing, an unknown label, a map that is none; more than reading may take.
     """
     path = Path(path)
     with nullcontext(unpacked) if unpacked else path.open("rb") as stream:
-        data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        data = Mapped(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    data.budget = budget or Budget.of_set(path)
     try:
         with _bar(path, len(data), progress) as advance, _no_collection():
             frame = Frame.of(
                 pickled.load(data, progress=advance, fast=fast), data, (*REQUIRED, *OPTIONAL, *SPLIT_COLUMNS)
             )
             return _source(path, frame, data)
+    except BudgetError:
+        data.close()
+        raise
     except InputError as error:
         data.close()
         raise InputError(f"{path}: {error}") from None
 
 
-def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
+def _source(path: Path, frame: Frame, data: Mapped) -> Source:
     missing = [name for name in REQUIRED if name not in frame.columns]
     if missing:
         found = ", ".join(frame.names[:12])
@@ -80,9 +97,12 @@ def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
             f"column {', '.join(missing)} is missing (it has {found}); expected {', '.join(REQUIRED)}, and where known "
             f"{', '.join(OPTIONAL)} and {' or '.join(SPLIT_COLUMNS)}."
         )
+    data.budget.hold(_ROW * len(frame.columns["waferMap"]), "what is kept of its rows")
     maps = [map_in(cell, data, row) for row, cell in enumerate(frame.columns["waferMap"])]
     sides = np.array([grid.shape for grid in maps], np.int64).reshape(-1, 2)
     check_shapes(sides, "table")
+    if int(sides.prod(axis=1).sum()) > data.budget.memory_limit:
+        raise InputError(f"maps of {sides.prod(axis=1).sum()} dies in a file of {len(data)} bytes: rows share them.")
     shapes = sides.astype(np.int32)
     n, offsets = len(maps), offsets_of(shapes)
     notes = [f"no column {name}: {lost}" for name, lost in _LOST.items() if name not in frame.columns]
@@ -114,7 +134,7 @@ def _source(path: Path, frame: Frame, data: mmap.mmap) -> Source:
     return Source(path, "LSWMD pickle", n, int(offsets[-1]), batches, data, tuple(notes))
 
 
-def _cells(maps: Sequence[Array], data: mmap.mmap) -> NDArray[Any]:
+def _cells(maps: Sequence[Array], data: Mapped) -> NDArray[Any]:
     """Return the cells of these maps one after another, at the dtype they have in the file."""
     dtype = maps[0].dtype
     if any(grid.dtype != dtype or grid.fortran or type(grid.data) is not int for grid in maps):
@@ -131,7 +151,7 @@ def _cells(maps: Sequence[Array], data: mmap.mmap) -> NDArray[Any]:
     return cells
 
 
-def _grid(grid: Array, data: mmap.mmap) -> NDArray[Any]:
+def _grid(grid: Array, data: Mapped) -> NDArray[Any]:
     rows, cols = grid.shape
     content = grid.data
     if type(content) is int:
@@ -140,7 +160,7 @@ def _grid(grid: Array, data: mmap.mmap) -> NDArray[Any]:
     return flat.reshape(cols, rows).T if grid.fortran else flat.reshape(rows, cols)
 
 
-def _codes(columns: dict[str, Any], name: str, data: mmap.mmap, code: Callable[[str, int], int]) -> NDArray[np.int64]:
+def _codes(columns: dict[str, Any], name: str, data: Mapped, code: Callable[[str, int], int]) -> NDArray[np.int64]:
     """Return (n,) the code of each cell; equal cells are one object in the main, so each is worked out once."""
     column: Sequence[Any] = columns[name]
     if isinstance(column, np.ndarray):  # of numbers: all 0 or NaN where no wafer has a label
@@ -150,7 +170,9 @@ def _codes(columns: dict[str, Any], name: str, data: mmap.mmap, code: Callable[[
     for row, cell in enumerate(column):
         found = known.get(id(cell))  # the column keeps the cells alive, so an id stands for one cell
         if found is None:
-            found = known[id(cell)] = code(text(cell, data, f"row {row}: {name}"), row)
+            found = code(text(cell, data, f"row {row}: {name}"), row)
+            if len(known) < _MAX_KNOWN:
+                known[id(cell)] = found
         codes[row] = found
     return codes
 
@@ -161,11 +183,18 @@ def _split_code(name: str, row: int) -> int:
     return SPLITS.index(name)
 
 
-def _strings(column: Sequence[Any], data: mmap.mmap, name: str) -> NDArray[np.str_]:
-    return tight(np.array([text(cell, data, f"row {row}: {name}") for row, cell in enumerate(column)], dtype=np.str_))
+def _strings(column: Sequence[Any], data: Mapped, name: str) -> NDArray[np.str_]:
+    pieces = []
+    for first in range(0, len(column), _PIECE):
+        cells = column[first : first + _PIECE]
+        piece = np.array([text(cell, data, f"row {first + k}: {name}") for k, cell in enumerate(cells)], dtype=np.str_)
+        data.budget.hold(piece.nbytes, f"column {name}")
+        pieces.append(piece)
+    data.budget.hold(len(column) * max((piece.itemsize for piece in pieces), default=4), f"column {name}")
+    return tight(np.concatenate(pieces))
 
 
-def _numbers(column: Sequence[Any], data: mmap.mmap) -> NDArray[Any]:
+def _numbers(column: Sequence[Any], data: Mapped) -> NDArray[Any]:
     if isinstance(column, np.ndarray):
         return column
     return np.array([number(cell, data, f"row {row}: waferIndex") for row, cell in enumerate(column)], np.float64)

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from wafer_tf.arrays import DAMAGED, PACKINGS
+from wafer_tf.budget import Budget
 from wafer_tf.errors import InputError
 from wafer_tf.formats.packed import unpacked
 from wafer_tf.formats.recognise import PACKED
 from wafer_tf.readers.lswmd import PICKLE_STARTS, open_lswmd
 from wafer_tf.readers.source import Source
 
-MAX_DISK = 2**32
-"""Bytes a table may unpack to; LSWMD.pkl has 2.1e9."""
-MAX_RATIO = 200
-"""Most that a table unpacks to as a multiple of its packed size, beyond SMALL; LSWMD.pkl has 14."""
-SMALL = 2**28
+MAX_RATIO = 16
+"""Memory is granted for what a table unpacks to, up to so many times its packed size; LSWMD.pkl has 14."""
 _CHUNK = 1 << 20
 _HIDDEN = ("__MACOSX/", ".")
 
@@ -30,7 +28,7 @@ def is_packed_table(path: str | os.PathLike[str], start: bytes) -> bool:
     if not start.startswith(tuple(PACKED)):
         return False
     try:
-        with _content(path, None, SMALL) as content:
+        with _content(path, None, Budget.of_set(path)) as content:
             return content.read(2).startswith(PICKLE_STARTS)
     except InputError:  # damaged: whoever reads it says so
         return False
@@ -62,15 +60,16 @@ def open_packed(path: str | os.PathLike[str], *, member: str | None = None, prog
         InputError: damaged, no pickle in it, too large unpacked; and as `open_lswmd`.
     """
     path = Path(path)
-    limit = min(max(SMALL, MAX_RATIO * path.stat().st_size), MAX_DISK)
-    with _content(path, member, limit) as content:
+    budget = Budget.of_set(path)
+    with _content(path, member, budget) as content:
         start = content.read(2)
         if not start.startswith(PICKLE_STARTS):
             raise InputError(f"{path}: packed, and no pickled table in it; unpack it first.")
         try:
             with tempfile.TemporaryFile() as disk:
-                _copy(start, content, disk, path, limit)
-                return open_lswmd(path, progress=progress, unpacked=cast(BinaryIO, disk))
+                size = _copy(start, content, disk, budget, counted=member is None)
+                budget.enlarge(min(size, MAX_RATIO * path.stat().st_size))
+                return open_lswmd(path, progress=progress, unpacked=cast(BinaryIO, disk), budget=budget)
         except OSError as error:
             raise InputError(
                 f"{path}: could not be unpacked to {tempfile.gettempdir()} ({error.strerror or error}). Make room "
@@ -79,12 +78,12 @@ def open_packed(path: str | os.PathLike[str], *, member: str | None = None, prog
 
 
 @contextmanager
-def _content(path: Path, member: str | None, limit: int) -> Iterator[IO[bytes]]:
+def _content(path: Path, member: str | None, budget: Budget) -> Iterator[IO[bytes]]:
     if member is None:
         with path.open("rb") as stream:
             head = stream.read(8)
             stream.seek(0)
-            yield unpacked(stream, head, str(path), limit=limit)
+            yield unpacked(stream, head, str(path), budget=budget)
         return
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as content:
@@ -95,10 +94,12 @@ def _content(path: Path, member: str | None, limit: int) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: damaged zip archive ({error}); expected a whole one. Copy it anew.") from error
 
 
-def _copy(start: bytes, content: IO[bytes], disk: IO[bytes], path: Path, limit: int) -> None:
+def _copy(start: bytes, content: IO[bytes], disk: IO[bytes], budget: Budget, *, counted: bool) -> int:
+    """Return how many bytes were written; they are counted here where the content does not do so itself."""
     size = disk.write(start)
     while piece := content.read(_CHUNK):
         size += disk.write(piece)
-        if size > limit:
-            raise InputError(f"{path}: unpacks to over {limit} bytes; expected a table of wafer maps. Unpack it first.")
+        if not counted:
+            budget.unpack(len(piece))
     disk.flush()
+    return size

@@ -17,14 +17,24 @@ from typing import Any
 
 from wafer_tf.errors import InputError
 from wafer_tf.readers.fastarrays import FastArrays
-from wafer_tf.readers.opcodes import OPCODES
+from wafer_tf.readers.mapped import Mapped
+from wafer_tf.readers.opcodes import OPCODES, PAIR
 from wafer_tf.readers.pickledtypes import Array, Call, Dtype, Name, Raw, UnreadableError, called, check_name, text_of
 
 MAX_STACK = 1 << 20
 """Objects that may wait at once; a genuine pickle hands lists on by the thousand."""
 MAX_LONG = 32
 """Bytes of a whole number; a UUID has 17."""
-_SMALL_NUMBERS = re.compile(rb"(?:K.){4,}e", re.DOTALL)
+MAX_LIST = 2048
+"""Whole numbers of a row of dies that are read at once; the pattern takes memory for each."""
+ARRAY = 256
+"""Bytes that an array takes which was passed over by pattern, its content apart."""
+DTYPE = 512
+_LONG = 1 << 16
+"""Bytes of text that are counted before they are decoded."""
+_STEP = 1 << 12
+"""Opcodes after which what they took is counted."""
+_SMALL_NUMBERS = re.compile(rb"(?:K.){4,%d}e" % MAX_LIST, re.DOTALL)
 _MARK = object()
 _SET = check_name("builtins", "set")
 _RELEASE = 1 << 26
@@ -34,16 +44,17 @@ class SkippedError(Exception):
     """The stream refers back to an object that the fast way has passed over."""
 
 
-def load(data: mmap.mmap, *, progress: Callable[[int], object] | None = None, fast: bool = True) -> Any:
+def load(data: Mapped, *, progress: Callable[[int], object] | None = None, fast: bool = True) -> Any:
     """Return the root object of a pickle (protocol 2 to 5) as inert data.
 
     Args:
-        data: the file.
+        data: the file, whose budget is counted on.
         progress: told the bytes read since it was last told.
         fast: whether to pass over arrays by pattern; the result is the same.
 
     Raises:
-        InputError: a global that is not on the list, an opcode that no table needs, a broken stream.
+        InputError: a global that is not on the list, an opcode that no table needs, a broken stream, one made
+            to fill the memory.
     """
     try:
         return Machine(data, progress, fast).run()
@@ -54,29 +65,23 @@ def load(data: mmap.mmap, *, progress: Callable[[int], object] | None = None, fa
 class Machine:
     """A stack, a memo and a place in the file."""
 
-    def __init__(self, data: mmap.mmap, progress: Callable[[int], object] | None, fast: bool) -> None:
+    def __init__(self, data: Mapped, progress: Callable[[int], object] | None, fast: bool) -> None:
         self.data, self.pos, self.size = data, 0, len(data)
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.memoized = 0
+        self.memoized = self.taken = 0
         self.progress, self.told, self.released = progress, 0, 0
         self.fast = FastArrays(data) if fast else None
         self.table: list[Callable[[], None] | None] = [None] * 256
-        for code, method in OPCODES.items():
-            self.table[code[0]] = getattr(self, method)
+        self.costs = [0] * 256
+        for code, (method, cost) in OPCODES.items():
+            self.table[code[0]], self.costs[code[0]] = getattr(self, method), cost
 
     def run(self) -> Any:
-        data, table = self.data, self.table
         try:
-            while True:
-                code = data[self.pos]
-                self.pos += 1
-                if code == 0x2E:  # STOP
-                    break
-                handler = table[code]
-                if handler is None:
-                    raise UnreadableError(f"opcode {bytes([code])!r}, which no wafer table needs")
-                handler()
+            while not self._steps():
+                self._count()
+            self._count()
             (root,) = self.stack
         except InputError:
             raise
@@ -90,6 +95,30 @@ class Machine:
             ) from error
         self._tell(force=True)
         return root
+
+    def _steps(self) -> bool:
+        """Read some opcodes; tell whether the last one was reached."""
+        data, table, costs, taken = self.data, self.table, self.costs, 0
+        for _ in range(_STEP):
+            code = data[self.pos]
+            self.pos += 1
+            if code == 0x2E:  # STOP
+                self.taken += taken
+                return True
+            handler = table[code]
+            if handler is None:
+                raise UnreadableError(f"opcode {bytes([code])!r}, which no wafer table needs")
+            handler()
+            taken += costs[code]
+        self.taken += taken
+        return False
+
+    def _count(self) -> None:
+        """Count what was taken since the last time, before it can be much."""
+        if len(self.stack) > MAX_STACK:
+            raise UnreadableError(f"more than {MAX_STACK} objects waiting")
+        self.data.budget.hold(self.taken, "what its opcodes make")
+        self.taken = 0
 
     # === Bytes ===
 
@@ -159,7 +188,9 @@ class Machine:
         self.stack.append(struct.unpack(">d", self._take(8))[0])
 
     def bytes1(self) -> None:
-        self.stack.append(self._take(self._number(1)))
+        size = self._number(1)
+        self.taken += size
+        self.stack.append(self._take(size))
 
     def bytes4(self) -> None:
         self.stack.append(self._raw(self._number(4)))
@@ -168,10 +199,18 @@ class Machine:
         self.stack.append(self._raw(self._number(8)))
 
     def text1(self) -> None:
-        self.stack.append(self._take(self._number(1)).decode())
+        self._text(self._number(1))
 
     def text4(self) -> None:
-        self.stack.append(self._take(self._number(4)).decode())
+        self._text(self._number(4))
+
+    def _text(self, size: int) -> None:
+        if size > _LONG:
+            self.taken += 5 * size  # its bytes, and four for each of them
+            self._count()
+        text = self._take(size).decode()
+        self.taken += size if text.isascii() else 4 * len(text)  # a character beyond ASCII widens all others
+        self.stack.append(text)
 
     # === Containers ===
 
@@ -180,11 +219,10 @@ class Machine:
             found = _SMALL_NUMBERS.match(self.data, self.pos)
             if found:
                 self.stack[-1].extend(self.data[self.pos + 1 : found.end() - 1 : 2])
+                self.taken += 5 * (found.end() - self.pos)  # a place for each two bytes, and some ahead
                 self.pos = found.end()
                 return
         self.stack.append(_MARK)
-        if len(self.stack) > MAX_STACK:
-            raise UnreadableError(f"more than {MAX_STACK} objects waiting")
 
     def _marked(self) -> list[Any]:
         stack = self.stack
@@ -243,6 +281,7 @@ class Machine:
         items = self._marked()
         if type(self.stack[-1]) is Call:
             return
+        self.taken += PAIR * len(items) // 2
         self._top(dict).update((_key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
 
     def empty_set(self) -> None:
@@ -288,10 +327,12 @@ class Machine:
                 raise SkippedError from None
             raise UnreadableError(f"a reference to object {index}, which is not there") from None
         if self.fast is not None and type(value) is Name and value.makes_arrays and self._after_array():
+            before = self.fast.count
             end, memoized = self.fast.run(self.pos - width, value, self.memo, self.stack)
             if end:
                 self.pos = end
                 self.memoized += memoized
+                self.taken += ARRAY * (self.fast.count - before)
                 return
         self.stack.append(value)
 
@@ -325,7 +366,13 @@ class Machine:
         args, func = self.stack.pop(), self.stack.pop()
         if type(func) is not Name or type(args) is not tuple:
             raise UnreadableError(f"a call of a {type(func).__name__}")
-        self.stack.append(called(func, args))
+        made = called(func, args)
+        self.stack.append(made)
+        if type(made) is Dtype:
+            self.taken += DTYPE
+        elif type(made) is bytes:
+            self.taken += len(made)
+            self._count()
 
     def newobj(self) -> None:
         args, func = self.stack.pop(), self.stack.pop()

@@ -1,7 +1,6 @@
 """The inert objects that a pickle is read as, and the list of globals that one may name."""
 
 import math
-import mmap
 import re
 import sys
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.errors import InputError
+from wafer_tf.readers.mapped import Mapped
 
 _NUMPY_ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 _ARRAY_MAKERS = ("_reconstruct", "_frombuffer")
@@ -68,6 +68,10 @@ NOTHING = ("NA", "NaT", "_nat_unpickle")
 _TYPE_NAME = re.compile(r"_?[A-Z][A-Za-z0-9]*")
 
 
+MAX_SIDES = 64
+"""Sides an array may have, as in numpy."""
+MAX_NAME = 1 << 12
+"""Bytes of text of Python 2 that are a name; they are decoded each time they are met."""
 SAVE_AGAIN = "table[['waferMap', 'lotName', 'waferIndex', 'failureType']].to_pickle('LSWMD.pkl')."
 """What to do about a column that is not read."""
 
@@ -133,9 +137,9 @@ class Dtype:
         if opaque := re.fullmatch(r"[<>|=]?(?:[mM]8|c8|[cfg]16|c32)(?:\[\w{1,20}\])?", self.spec):
             return np.dtype(f"V{re.findall('8|16|32', opaque[0])[0]}")
         if not re.fullmatch(r"[<>|=]?(b1|[iu][1248]|f[248]|[SU]\d{1,3}|O8?)", self.spec):
-            raise ValueError(f"array of dtype {self.spec!r}")
+            raise ValueError(f"array of dtype {self.spec[:40]!r}")
         if self.order not in ("<", ">", "|", "="):
-            raise ValueError(f"byte order {self.order!r}")
+            raise ValueError(f"byte order {self.order[:40]!r}")
         return np.dtype(self.order + self.spec.lstrip("<>|="))
 
 
@@ -162,6 +166,8 @@ class Array:
         if type(shape) is not tuple or type(dtype) is not Dtype or not all(type(n) is int and n >= 0 for n in shape):
             raise ValueError("an array without a shape and dtype")
         self.shape, self.dtype, self.fortran = shape, dtype.numpy, fortran
+        if len(shape) > MAX_SIDES:
+            raise ValueError(f"an array of {len(shape)} sides")
         count = math.prod(shape)
         if type(data) is Raw:
             found, self.data = data.size, data.offset
@@ -176,7 +182,7 @@ class Array:
         return self
 
 
-def content_of(array: Array, data: mmap.mmap) -> NDArray[Any]:
+def content_of(array: Array, data: Mapped) -> NDArray[Any]:
     """Return the cells of an array of plain values, flat, in the order of the file; a copy."""
     content = array.data
     if type(content) is int:
@@ -212,6 +218,8 @@ def called(func: Name, args: tuple[Any, ...]) -> Any:
 def text_of(value: Any) -> str:
     """Return text, also where Python 2 wrote it as bytes."""
     if type(value) is bytes:
+        if len(value) > MAX_NAME:
+            raise UnreadableError(f"a name of {len(value)} bytes")
         return value.decode("latin1")
     if type(value) is not str:
         raise UnreadableError(f"a {type(value).__name__} where a name belongs")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.wafer_tf.readers import pickles
 from wafer_tf.command import run
 from wafer_tf.errors import InputError
 from wafer_tf.readers import read, write_parquet
@@ -148,66 +149,31 @@ def test_parquet_text_that_is_no_unicode_is_no_traceback(name: str, tmp_path: Pa
 # === Pickles written by hand ===
 
 
-def _text(text: str) -> bytes:
-    return b"X" + struct.pack("<I", len(text)) + text.encode()
-
-
-def _name(module: str, name: str) -> bytes:
-    return f"c{module}\n{name}\n".encode()
-
-
-def _array(shape: tuple[int, ...], spec: str, content: bytes) -> bytes:
-    sides = b"".join(b"\x8a\x08" + struct.pack("<q", side) for side in shape)
-    kind = _name("numpy", "dtype") + _text(spec) + b"\x89\x88\x87R(K\x03" + _text("<") + b"NNNK\x00K\x00K\x00tb"
-    made = _name("numpy._core.multiarray", "_reconstruct") + _name("numpy", "ndarray") + b"K\x00\x85C\x01b\x87R"
-    return made + b"(K\x01(" + sides + b"t" + kind + b"\x89" + content + b"tb"
-
-
-def _raw(content: bytes) -> bytes:
-    return b"B" + struct.pack("<I", len(content)) + content
-
-
-def _cells(*cells: bytes) -> bytes:
-    return _array((1, len(cells)), "O8", b"](" + b"".join(cells) + b"e")
-
-
-def _table(columns: dict[str, bytes]) -> bytes:
-    blocks = b"".join(
-        _name("pandas._libs.internals", "_unpickle_block")
-        + b"("
-        + cells
-        + _name("builtins", "slice")
-        + struct.pack("<2sHcH", b"(M", k, b"M", k + 1)
-        + b"K\x01tRK\x02tR"
-        for k, cells in enumerate(columns.values())
-    )
-    home = "pandas.core.indexes.base"
-    names = _array((len(columns),), "O8", b"](" + b"".join(_text(name) for name in columns) + b"e")
-    index = _name(home, "_new_Index") + _name(home, "Index") + b"}" + _text("data") + names + b"s\x86R"
-    manager = _name("pandas._libs.internals", "BlockManager") + b"((" + blocks + b"t](" + index + b"NetR"
-    return b"\x80\x05" + _name("pandas.core.frame", "DataFrame") + b")\x81}" + _text("_mgr") + manager + b"sb."
-
-
 def _two_wafers(**changes: bytes) -> bytes:
-    grid = _array((3, 3), "u1", _raw(MAPS[0].tobytes()))
-    plain = {"waferMap": grid, "lotName": _text("a"), "waferIndex": b"K\x01", "failureType": _text("none")}
-    return _table({name: _cells(cell, cell) for name, cell in plain.items()} | changes)
+    grid = pickles.array((3, 3), "u1", pickles.raw(MAPS[0].tobytes()))
+    plain = {
+        "waferMap": grid,
+        "lotName": pickles.text("a"),
+        "waferIndex": b"K\x01",
+        "failureType": pickles.text("none"),
+    }
+    return pickles.table({name: pickles.cells(cell, cell) for name, cell in plain.items()} | changes)
 
 
 @pytest.mark.parametrize("name", ["failureType", "lotName"])
 def test_a_cell_of_zero_bytes_is_no_traceback(name: str, tmp_path: Path) -> None:
     (tmp_path / "table.pkl").write_bytes(_two_wafers())
     assert len(read(tmp_path / "table.pkl")) == 2
-    cell = _array((1,), "S0", _raw(b""))
-    (tmp_path / "table.pkl").write_bytes(_two_wafers(**{name: _cells(cell, cell)}))
+    cell = pickles.array((1,), "S0", pickles.raw(b""))
+    (tmp_path / "table.pkl").write_bytes(_two_wafers(**{name: pickles.cells(cell, cell)}))
     with pytest.raises(InputError, match=rf"table\.pkl: row 0: {name}: holds an array of shape \(1,\)"):
         read(tmp_path / "table.pkl")
 
 
 @pytest.mark.parametrize("name", ["waferMap", "lotName", "waferIndex", "failureType"])
 def test_an_array_that_never_got_its_contents_is_no_traceback(name: str, tmp_path: Path) -> None:
-    cell = _name("numpy._core.multiarray", "_reconstruct") + b")R"
-    (tmp_path / "table.pkl").write_bytes(_two_wafers(**{name: _cells(cell, cell)}))
+    cell = pickles.name("numpy._core.multiarray", "_reconstruct") + b")R"
+    (tmp_path / "table.pkl").write_bytes(_two_wafers(**{name: pickles.cells(cell, cell)}))
     if name in ("lotName", "failureType"):  # an empty array there means nothing, as in the original file
         assert len(read(tmp_path / "table.pkl")) == 2
     else:
@@ -217,9 +183,9 @@ def test_an_array_that_never_got_its_contents_is_no_traceback(name: str, tmp_pat
 
 def test_a_column_at_place_infinity_is_no_traceback(tmp_path: Path) -> None:
     content = _two_wafers()
-    place = _name("builtins", "slice") + struct.pack("<2sHcH", b"(M", 3, b"M", 4) + b"K\x01tR"
+    place = pickles.name("builtins", "slice") + struct.pack("<2sHcH", b"(M", 3, b"M", 4) + b"K\x01tR"
     assert content.count(place) == 1
-    infinite = _array((1,), "f8", _raw(struct.pack("<d", float("inf"))))
+    infinite = pickles.array((1,), "f8", pickles.raw(struct.pack("<d", float("inf"))))
     (tmp_path / "table.pkl").write_bytes(content.replace(place, infinite))
     with pytest.raises(InputError, match="not of a pandas table"):
         read(tmp_path / "table.pkl")
@@ -228,14 +194,14 @@ def test_a_column_at_place_infinity_is_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "spec"), [(float("nan"), "f8"), (0, "i8")])
 def test_a_numeric_label_column_of_nothing_is_unlabelled(value: float, spec: str, tmp_path: Path) -> None:
     content = np.full(2, value, spec).tobytes()
-    (tmp_path / "table.pkl").write_bytes(_two_wafers(failureType=_array((1, 2), spec, _raw(content))))
+    (tmp_path / "table.pkl").write_bytes(_two_wafers(failureType=pickles.array((1, 2), spec, pickles.raw(content))))
     assert (read(tmp_path / "table.pkl").label == -1).all()
 
 
 def test_columns_that_share_their_bytes_cannot_fill_the_memory(tmp_path: Path) -> None:
-    shared = _array((1, 100_000), "f8", _raw(bytes(800_000))) + b"r\x99\x00\x00\x00"
+    shared = pickles.array((1, 100_000), "f8", pickles.raw(bytes(800_000))) + b"r\x99\x00\x00\x00"
     columns = {f"c{k}": shared if k == 0 else b"j\x99\x00\x00\x00" for k in range(900)}
-    (tmp_path / "table.pkl").write_bytes(_table(columns))
+    (tmp_path / "table.pkl").write_bytes(pickles.table(columns))
     with pytest.raises(InputError, match="blocks of 720000000 bytes in a file of"):
         read(tmp_path / "table.pkl")
 

@@ -20,8 +20,9 @@ import pytest
 
 from tests import SHARED
 from tests.wafer_tf.readers.test_lswmd import assert_same, column, made_up, save, table
+from wafer_tf import budget
 from wafer_tf.errors import InputError
-from wafer_tf.readers import open_source, packed_pickle, read
+from wafer_tf.readers import open_source, read
 
 CASES = SHARED / "cases" / "18-resaved-lswmd"
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
@@ -205,8 +206,8 @@ def test_a_packed_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_packed_bomb_is_refused_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_pickle, "SMALL", 1 << 20)
-    monkeypatch.setattr(packed_pickle, "MAX_RATIO", 20)
+    monkeypatch.setattr(budget, "MIN_UNPACKED", 1 << 20)
+    monkeypatch.setattr(budget, "MAX_RATIO", 20)
     (tmp_path / "bomb.pkl.gz").write_bytes(gzip.compress(b"\x80\x04" + bytes(1 << 23)))
     with pytest.raises(InputError, match="unpacks to over 1048576 bytes"):
         read(tmp_path / "bomb.pkl.gz")
