@@ -10,16 +10,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS
+from wafer_tf.budget import Budget
 from wafer_tf.errors import InputError
 from wafer_tf.formats.die_table import FORMAT, words_of
 from wafer_tf.formats.grid_cells import CellRows, drawn
 from wafer_tf.formats.grids import wafer_of
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.formats.table_columns import find_columns, has_places, plain
-from wafer_tf.formats.table_rows import MAX_ROWS, Rows
+from wafer_tf.formats.table_rows import MAX_ROWS, MAX_WORD, Rows
 from wafer_tf.formats.table_wafers import wafers_of_dies
 from wafer_tf.formats.wafer_map import MapFile, WaferMap
+from wafer_tf.readers.parquet_pages import check_footer, check_pages
 
 MAX_BYTES = 64 * 2**20
 """A workbook may have."""
@@ -31,8 +35,8 @@ MAX_PARTS = 1000
 MAX_CELLS = 8_000_000
 """Cells all sheets may have, empty ones within their rows among them; a million rows of eight."""
 MAX_SHEETS = 50
-MAX_COLUMN_BYTES = 512 * 2**20
-"""Bytes the needed columns of a Parquet file may unpack to."""
+_ROW, _DIE = 24, 100
+"""Bytes that a row of a Parquet file takes until the wafers are parted, and each die of the wafer that is then made."""
 HEADER_ROWS = 50
 """Rows of a sheet that are searched for the names of columns."""
 _PIECE = 1 << 16
@@ -86,32 +90,43 @@ def read_parquet_dies(path: str | os.PathLike[str] | io.BytesIO, options: Option
     import pyarrow.parquet as pq
 
     name = str(path) if isinstance(path, io.BytesIO) else os.fspath(path)  # an upload is read from memory
+    budget = Budget.of_set(path)
     try:
-        with pq.ParquetFile(path) as file:
-            found = find_columns(file.schema_arrow.names, options.columns, name)
-            _check_size(file, set(found.names.values()), name)
+        check_footer(path)
+        found = find_columns(pq.read_schema(path).names, options.columns, name)
+        wanted = sorted(set(found.names.values()))
+        with pq.ParquetFile(path, read_dictionary=wanted) as file:  # of those that are text
+            if file.metadata.num_rows > MAX_ROWS:
+                raise InputError(
+                    f"{name}: {file.metadata.num_rows} rows; expected at most {MAX_ROWS} dies. Split the file."
+                )
+            budget.hold(file.metadata.num_rows * _ROW, f"what is kept of its {file.metadata.num_rows} rows")
+            check_pages(path, file.metadata, wanted, budget)
             rows, done = Rows(found, name, options, unit="row"), 0
-            for batch in file.iter_batches(_PIECE, columns=sorted(set(found.names.values()))):
-                cells = {role: words_of(batch.column(column).to_pylist()) for role, column in found.names.items()}
+            for batch in file.iter_batches(_PIECE, columns=wanted):
+                cells = {role: _words(batch.column(column), column, name) for role, column in found.names.items()}
                 rows.add(range(done, done + len(batch)), cells)
                 done += len(batch)
+        dies = rows.dies()
+        budget.hold(int(np.bincount(dies.wafers).max(initial=0)) * _DIE, "the largest of its wafers")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{name}: damaged or truncated Parquet file ({line}); expected a whole one.") from error
-    return MapFile(format=FORMAT, version="Parquet", wafers=wafers_of_dies(rows.dies(), {}, options, name))
+    return MapFile(format=FORMAT, version="Parquet", wafers=wafers_of_dies(dies, {}, options, name))
 
 
-def _check_size(file: Any, columns: set[str], name: str) -> None:
-    metadata = file.metadata
-    if metadata.num_rows > MAX_ROWS:
-        raise InputError(f"{name}: {metadata.num_rows} rows; expected at most {MAX_ROWS} dies. Split the file.")
-    size = 0
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            column = metadata.row_group(group).column(place)
-            size += column.total_uncompressed_size if column.path_in_schema in columns else 0
-    if size > MAX_COLUMN_BYTES:
-        raise InputError(f"{name}: its columns unpack to {size} bytes; expected at most {MAX_COLUMN_BYTES}. Split it.")
+def _words(column: Any, title: str, name: str) -> list[str]:
+    """Return a column's values as text; of references to a dictionary, each text once."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type):
+        return words_of(column.to_pylist())
+    column.validate(full=True)
+    longest = max(map(len, column.dictionary.to_pylist()), default=0)
+    if longest > MAX_WORD:
+        raise InputError(f"{name}: column {title} holds a text of {longest} characters; expected at most {MAX_WORD}.")
+    words = [*words_of(column.dictionary.to_pylist()), ""]
+    return [words[place] for place in column.indices.fill_null(len(words) - 1).to_pylist()]
 
 
 def _check_parts(data: bytes, name: str) -> None:

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.arrays import MAX_TEXT
+from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
 from wafer_tf.readers.class_names import class_codes, spelling_notes
+from wafer_tf.readers.parquet_pages import DICTIONARY, Chunk, check_footer, check_pages
 from wafer_tf.readers.source import (
+    BATCH_CELLS,
     MAX_WAFERS,
     Source,
     batch_edges,
@@ -36,6 +39,8 @@ TEXTS = ("lot", "split", "label")
 """Columns of text that every set has; OPTIONAL_COLUMNS of `waferset` came later, so that old sets lack them."""
 ZSTD_LEVEL = 1
 MAX_GROUP_CELLS = 1 << 30
+_ROW = 192
+"""Bytes that each row takes beside its map and its texts: shape, place, numbers, codes, references to texts."""
 
 
 def schema() -> "pa.Schema":
@@ -126,8 +131,9 @@ def is_table_of_dies(path: str | os.PathLike[str] | io.BytesIO) -> bool:
     import pyarrow.parquet as pq
 
     try:
+        check_footer(path)
         return not {"dies", "rows", "cols"}.intersection(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
+    except (InputError, pa.ArrowException, OSError, UnicodeDecodeError):  # whoever reads it says so
         return False
 
 
@@ -135,19 +141,26 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     """Open a Parquet wafer set; its format, class order and every declared size are checked.
 
     Raises:
-        InputError: damaged, of another format version or class order, a column missing, a map that is none.
+        InputError: damaged, of another format version or class order, a column missing, a map that is none; made to
+            exhaust memory.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
+        check_footer(path)
         found = pq.read_schema(path)
         _check_layout(path, found)
         more = [name for name in OPTIONAL_COLUMNS if name in found.names]
-        file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *more])
-        if file.metadata.num_rows > MAX_WAFERS:
-            raise InputError(f"{path}: {file.metadata.num_rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
+        file = pq.ParquetFile(path, read_dictionary=["dies", *TEXTS, *more])
+        rows, budget = file.metadata.num_rows, Budget.of_set(path)
+        if rows > MAX_WAFERS:
+            raise InputError(f"{path}: {rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
+        budget.hold(rows * _ROW, f"what is kept of its {rows} rows")
+        pages = check_pages(path, file.metadata, [*COLUMNS, *more], budget)
+        if not any(DICTIONARY & chunk.encodings for chunk in pages["dies"]):
+            file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *more])
         small = file.read([name for name in (*COLUMNS, *more) if name != "dies"])
         small.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -158,17 +171,19 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     sides = np.stack([small["rows"].to_numpy(), small["cols"].to_numpy()], axis=1)
     check_shapes(sides.astype(np.int64), str(path))
     shapes = sides.astype(np.int32)
-    lot, split, names = (_text(path, small[name], name) for name in TEXTS)
+    unpacked = sum(chunk.size for chunk in pages["dies"])
+    budget.unpack(max(0, int(sides.astype(np.int64).prod(axis=1).sum()) - unpacked))  # by references to a dictionary
+    lot, split, names = (_text(path, small[name], name, budget) for name in TEXTS)
     index = small["wafer_index"].to_numpy().astype(np.int32)
     label, notes = class_codes(names, str(path)), spelling_notes(np.unique(names).tolist(), "label")
     check_splits(split, str(path))
-    said = {name: _text(path, small[name], name) for name in more}
+    said = {name: _text(path, small[name], name, budget) for name in more}
 
     def batches() -> Iterator[WaferSet]:
         first = 0
         for group in range(file.num_row_groups):
             last = first + file.metadata.row_group(group).num_rows
-            for a, b, flat in _dies(path, file, group, shapes, first, last):
+            for a, b, flat in _dies(path, file, group, pages["dies"][group], shapes[first:last], first):
                 columns = (lot[a:b], index[a:b], label[a:b], split[a:b])
                 texts: dict[str, Any] = {name: column[a:b] for name, column in said.items()}
                 yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns, **texts)
@@ -178,40 +193,62 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
 
 
 def _dies(
-    path: Path, file: Any, group: int, shapes: NDArray[np.int32], first: int, last: int
+    path: Path, file: Any, group: int, claimed: Chunk, shapes: NDArray[np.int32], first: int
 ) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    """Give (from row, to row, cells) of one row group, in one piece or several."""
+    """Give (from row, to row, cells) of one row group, in pieces of at most about BATCH_CELLS cells."""
     import pyarrow as pa
 
-    sizes = file.metadata.row_group(group)
-    place = file.schema_arrow.names.index("dies")
-    claimed, expected = sizes.column(place).total_uncompressed_size, int(offsets_of(shapes[first:last])[-1])
-    if claimed > 2 * expected + 64 * (last - first) + (1 << 20) or expected > MAX_GROUP_CELLS:
+    cells = shapes.astype(np.int64).prod(axis=1)
+    expected, most = int(cells.sum()), int(cells.max(initial=1))
+    if claimed.size > 2 * expected + 64 * len(shapes) + (1 << 20) or expected > MAX_GROUP_CELLS:
         raise InputError(
-            f"{path}: row group {group} claims {claimed} bytes for {expected} cells; expected about as many, and at "
-            f"most {MAX_GROUP_CELLS}. The file is damaged, or was written in too large row groups."
+            f"{path}: row group {group} claims {claimed.size} bytes for {expected} cells; expected about as many, and "
+            f"at most {MAX_GROUP_CELLS}. The file is damaged, or was written in too large row groups."
         )
+    step = len(shapes) if expected <= BATCH_CELLS else max(1, BATCH_CELLS // most)
+    done = 0
     try:
-        column = file.read_row_group(group, ["dies"])["dies"]
+        for batch in file.iter_batches(step, row_groups=[group], columns=["dies"], use_threads=False):
+            part = shapes[done : done + len(batch)]
+            flat = _cells_of(path, batch.column(0), part, first + done)
+            yield first + done, first + done + len(part), check_dies(flat, part, str(path), first_row=first + done)
+            done += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
-    if len(column) != last - first or last > len(shapes):
-        raise _damaged(path, ValueError(f"row group {group} holds {len(column)} maps, its header says {last - first}"))
-    for chunk in column.chunks:
-        part = shapes[first : first + len(chunk)]
-        if len(part) == 0:
-            continue
-        starts = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-        wrong = np.diff(starts) != part.prod(axis=1)
-        if chunk.null_count or wrong.any():
-            row = int(wrong.argmax())
-            raise InputError(
-                f"{path} row {first + row}: {starts[row + 1] - starts[row]} bytes of dies for "
-                f"{part[row, 0]} rows x {part[row, 1]} columns; expected one byte per cell."
-            )
-        flat = np.frombuffer(chunk.buffers()[2], np.uint8)[starts[0] : starts[-1]]
-        yield first, first + len(chunk), check_dies(flat, part, str(path), first_row=first)
-        first += len(chunk)
+    if done != len(shapes):
+        raise _damaged(path, ValueError(f"row group {group} holds {done} maps, its header says {len(shapes)}"))
+
+
+def _cells_of(path: Path, column: Any, shapes: NDArray[np.int32], first: int) -> NDArray[np.uint8]:
+    """Return the cells of some maps one after another; references to a dictionary are followed when all sizes fit."""
+    import pyarrow as pa
+
+    if column.null_count or len(column) != len(shapes):
+        row = first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        raise InputError(f"{path} row {row}: no dies; expected a map.")
+    referring = pa.types.is_dictionary(column.type)
+    if referring:
+        column.validate(full=True)
+    starts, _ = _bounds(column.dictionary if referring else column)
+    sizes = np.diff(starts)[column.indices.to_numpy()] if referring else np.diff(starts)
+    wrong = sizes != shapes.prod(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{path} row {first + row}: {sizes[row]} bytes of dies for {shapes[row, 0]} rows x {shapes[row, 1]} "
+            "columns; expected one byte per cell."
+        )
+    starts, content = _bounds(column.dictionary_decode() if referring else column)
+    return content[starts[0] : starts[-1]]
+
+
+def _bounds(column: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Return where each of some bytes begins, and the last ends, in the content of all."""
+    _, starts, content = column.buffers()
+    return (
+        np.frombuffer(starts, np.int32)[column.offset : column.offset + len(column) + 1],
+        np.frombuffer(content or b"", np.uint8),
+    )
 
 
 def _check_layout(path: Path, found: "pa.Schema") -> None:
@@ -242,16 +279,19 @@ def _check_layout(path: Path, found: "pa.Schema") -> None:
             raise InputError(f"{path}: column {field.name} is {found.field(field.name).type}; expected {field.type}.")
 
 
-def _text(path: Path, column: Any, name: str) -> NDArray[np.str_]:
+def _text(path: Path, column: Any, name: str, budget: Budget) -> NDArray[np.str_]:
     """Return a column read as dictionaries, so that one long text repeated cannot fill the memory."""
-    parts = [np.zeros(0, "<U1")]
-    for chunk in column.chunks:
-        words = [*chunk.dictionary.to_pylist(), ""]
-        longest = max(len(word or "") for word in words)
-        if longest > MAX_TEXT:
-            raise InputError(f"{path}: {name} holds a text of {longest} characters; expected at most {MAX_TEXT}.")
-        parts.append(np.array(words, dtype=np.str_)[chunk.indices.fill_null(len(words) - 1).to_numpy()])
-    return tight(np.concatenate(parts))
+    words = [[*chunk.dictionary.to_pylist(), ""] for chunk in column.chunks]
+    longest = max((len(word or "") for part in words for word in part), default=0)
+    if longest > MAX_TEXT:
+        raise InputError(f"{path}: {name} holds a text of {longest} characters; expected at most {MAX_TEXT}.")
+    budget.hold(4 * max(longest, 1) * (len(column) + max(map(len, words), default=0)), f"column {name}")
+    found, done = np.zeros(len(column), f"<U{max(longest, 1)}"), 0
+    for part, chunk in zip(words, column.chunks, strict=True):
+        places = chunk.indices.fill_null(len(part) - 1).to_numpy()
+        found[done : done + len(chunk)] = np.array(part, dtype=np.str_)[places]
+        done += len(chunk)
+    return tight(found)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
