@@ -1,7 +1,6 @@
 """Wafer maps from uploaded files of any format, read from memory, files and maps within limits."""
 
 import io
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from app.answers import Origin, Wafer
-from wafer_tf.arrays import DAMAGED, WAFER_SET
+from wafer_tf.arrays import DAMAGED, WAFER_SET, open_zip
 from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.formats.recognise import PICTURES
@@ -17,6 +16,7 @@ from wafer_tf.formats.wafer_map import MapFile, WaferMap
 from wafer_tf.readers.mixedwm38 import is_stack, open_stack
 from wafer_tf.readers.npz import open_npz
 from wafer_tf.readers.parquet import is_table_of_dies, open_parquet
+from wafer_tf.readers.parquet_pages import check_footer
 from wafer_tf.readers.source import Source
 from wafer_tf.readers.tool_files import NamedBytes, read_tool_bytes
 
@@ -186,6 +186,7 @@ def _is_parquet_set(data: bytes) -> bool:
     import pyarrow.parquet as pq
 
     with suppress(pa.ArrowException, OSError, UnicodeDecodeError):
+        check_footer(io.BytesIO(data))
         if is_table_of_dies(io.BytesIO(data)):
             return False
         rows = pq.read_metadata(io.BytesIO(data)).num_rows
@@ -201,7 +202,7 @@ def _set_reader(data: bytes) -> Callable[[Path], Source] | None:
         InputError: it does, and they would take more memory than a set may.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip(io.BytesIO(data)) as archive:
             entries = archive.infolist()
     except DAMAGED:
         return None

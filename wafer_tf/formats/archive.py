@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, read_entry
+from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, open_zip, read_entry
 from wafer_tf.budget import Budget
 from wafer_tf.dies import bad_sides, check_map, sides_fit
 from wafer_tf.errors import InputError
@@ -23,9 +23,6 @@ from wafer_tf.formats.wafer_map import MapFile, UnreadWaferError, WaferMap
 
 MAX_MAPS = 10_000
 """A wafer set of more is refused: all its records are in memory at once."""
-MAX_ENTRIES = 1000
-"""An archive of more is refused unopened: zipfile takes 600 bytes of memory for each of its 55."""
-_ENTRY = b"PK\1\2"
 WORKBOOK = "[Content_Types].xml"
 _HIDDEN = ("__MACOSX/", ".")
 
@@ -37,11 +34,11 @@ def read(file: Opened, options: Options) -> MapFile:
         InputError: damaged, an archive in an archive, or without a map; also from the wafers' iterator.
     """
     data = file.whole()
-    if data.count(_ENTRY) > MAX_ENTRIES:
-        raise InputError(f"{file.name}: an archive of over {MAX_ENTRIES} entries; expected at most that.")
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = open_zip(io.BytesIO(data), name=file.name)
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except InputError:
+        raise
     except DAMAGED as error:
         raise _damaged(file.name, error) from error
     keys = {name.removesuffix(".npy") for name in names if name.endswith(".npy")}
@@ -51,7 +48,7 @@ def read(file: Opened, options: Options) -> MapFile:
             "FILE OUT.parquet"
         )
     if keys.issuperset(WAFER_SET):
-        return MapFile(format="npz wafer set", wafers=_guarded(file.name, _wafer_set(archive, file.name)))
+        return MapFile(format="npz wafer set", wafers=_guarded(file.name, _wafer_set(archive, file.name, file.budget)))
     if keys and len(keys) == len(names):
         return _npz(archive, keys, file, options)
     shown = [name for name in names if not name.rpartition("/")[2].startswith(_HIDDEN) and not name.startswith(_HIDDEN)]
@@ -65,7 +62,7 @@ def read(file: Opened, options: Options) -> MapFile:
 def is_workbook(stream: BinaryIO) -> bool:
     """Whether a zip archive is an Excel workbook, or another file of an office suite."""
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with open_zip(stream) as archive:
             return WORKBOOK in archive.NameToInfo
     except DAMAGED:
         return False
@@ -128,8 +125,8 @@ def _damaged(name: str, error: Exception) -> InputError:
     return InputError(f"{name}: damaged zip archive ({error}); expected a whole one. Copy it anew.")
 
 
-def _wafer_set(archive: zipfile.ZipFile, name: str) -> Iterator[WaferMap | InputError]:
-    column = partial(read_entry, archive, where=name, max_bytes=MAX_WHOLE)
+def _wafer_set(archive: zipfile.ZipFile, name: str, budget: Budget) -> Iterator[WaferMap | InputError]:
+    column = partial(read_entry, archive, where=name, max_bytes=MAX_WHOLE, budget=budget)
     shapes = column("shapes", kinds="iu")
     if shapes.ndim != 2 or shapes.shape[1] != 2:
         raise InputError(f"{name}: shapes has shape {shapes.shape}; expected (wafers, 2).")

@@ -25,6 +25,7 @@ from wafer_tf.readers.frame import Frame, number, text
 from wafer_tf.readers.mapped import Mapped
 from wafer_tf.readers.pickledtypes import Array
 from wafer_tf.readers.source import (
+    ROW,
     SPLITS,
     Source,
     batch_edges,
@@ -43,8 +44,6 @@ _LOST = {
     "lotName": "lots are not known, so wafers of one lot cannot be kept together in a split",
     "waferIndex": "wafers have no number",
 }
-_ROW = 256
-"""Bytes that each row takes beside its map and its texts: shape, place, numbers, codes."""
 _MAX_KNOWN = 1 << 16
 """Cells whose code is kept; a column whose equal cells are one object has a dozen."""
 _PIECE = 1 << 12
@@ -97,7 +96,7 @@ def _source(path: Path, frame: Frame, data: Mapped) -> Source:
             f"column {', '.join(missing)} is missing (it has {found}); expected {', '.join(REQUIRED)}, and where known "
             f"{', '.join(OPTIONAL)} and {' or '.join(SPLIT_COLUMNS)}."
         )
-    data.budget.hold(_ROW * len(frame.columns["waferMap"]), "what is kept of its rows")
+    data.budget.hold(ROW * len(frame.columns["waferMap"]), "what is kept of its rows")
     maps = [map_in(cell, data, row) for row, cell in enumerate(frame.columns["waferMap"])]
     sides = np.array([grid.shape for grid in maps], np.int64).reshape(-1, 2)
     check_shapes(sides, "table")

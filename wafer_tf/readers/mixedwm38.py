@@ -16,11 +16,21 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS, read_entry, read_header
+from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS, open_zip, read_entry, read_header
+from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED, Die, bad_sides, sides_fit
 from wafer_tf.errors import InputError
 from wafer_tf.readers.class_names import class_code, class_codes, spelling_notes
-from wafer_tf.readers.source import MAX_CELLS, MAX_WAFERS, Source, batch_edges, check_dies, check_shapes, offsets_of
+from wafer_tf.readers.source import (
+    MAX_CELLS,
+    MAX_WAFERS,
+    ROW,
+    Source,
+    batch_edges,
+    check_dies,
+    check_shapes,
+    offsets_of,
+)
 from wafer_tf.waferset import WaferSet
 
 PUBLISHED = ("Center", "Donut", "Edge-Loc", "Edge-Ring", "Loc", "Near-full", "Scratch", "Random")
@@ -38,7 +48,7 @@ _CHUNK = 1 << 22
 def is_stack(path: str | os.PathLike[str]) -> bool:
     """Whether a zip archive is an npz that holds maps under one of the names in MAPS."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             return _key({info.filename for info in archive.infolist()}, MAPS) is not None
     except DAMAGED:
         return False
@@ -52,22 +62,22 @@ def open_stack(path: str | os.PathLike[str]) -> Source:
     """
     path = cast(Path, path) if isinstance(path, io.BytesIO) else Path(path)  # an upload is read from memory
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _open(path, archive)
+        with open_zip(path) as archive:
+            return _open(path, archive, Budget.of_set(path))
     except InputError:
         raise
     except DAMAGED as error:
         raise InputError(f"{path}: damaged or truncated npz archive ({error}); expected a whole one.") from error
 
 
-def _open(path: Path, archive: zipfile.ZipFile) -> Source:
+def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:
     entries = {info.filename for info in archive.infolist()}
     key = _key(entries, MAPS) or MAPS[0]
-    maps, notes = _maps(path, archive, key)
+    maps, notes = _maps(path, archive, key, budget)
     n, *sides = maps.shape
     shapes = np.tile(np.array([sides], np.int32), (n, 1))
     check_shapes(shapes.astype(np.int64), str(path))
-    column = partial(read_entry, archive, where=str(path), max_bytes=MAX_CELLS)
+    column = partial(read_entry, archive, where=str(path), max_bytes=MAX_CELLS, budget=budget)
     label = np.full(n, UNLABELLED, np.int8)
     if bits := _key(entries, BITS):
         names = column("names", kinds="U").ravel().tolist() if "names.npy" in entries else list(PUBLISHED)
@@ -76,7 +86,7 @@ def _open(path: Path, archive: zipfile.ZipFile) -> Source:
             notes.append(f"the columns of arr_1 taken as {', '.join(PUBLISHED)}, as MixedWM38 was published")
         notes += said
     elif labels := _key(entries, LABELS):
-        label, said = _of_text(path, archive, labels, n)
+        label, said = _of_text(path, archive, labels, n, budget)
         notes += said
     else:
         notes.append(f"no labels: none of {', '.join((*BITS, *LABELS))} in it")
@@ -97,7 +107,7 @@ def _key(entries: set[str], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if f"{name}.npy" in entries), None)
 
 
-def _maps(path: Path, archive: zipfile.ZipFile, key: str) -> tuple[NDArray[np.uint8], list[str]]:
+def _maps(path: Path, archive: zipfile.ZipFile, key: str, budget: Budget) -> tuple[NDArray[np.uint8], list[str]]:
     """Return (n, rows, cols) uint8 maps; 255 stands for a value that is no byte.
 
     Read in pieces, for the published file holds a die in eight bytes.
@@ -129,6 +139,8 @@ def _maps(path: Path, archive: zipfile.ZipFile, key: str) -> tuple[NDArray[np.ui
                 f"(packed {info.compress_size}, limit {MAX_BYTES}); expected sizes that agree. The file is damaged, "
                 "too large or made to exhaust memory."
             )
+        budget.unpack(claimed)
+        budget.hold(math.prod(shape) + ROW * shape[0], f"{key}, all its maps together")
         flat = np.empty(math.prod(shape), np.uint8)
         step = max(_CHUNK // dtype.itemsize, 1)
         repaired = 0
@@ -165,7 +177,9 @@ def _of_bits(bits: NDArray[np.number], names: list[str], where: str) -> tuple[ND
     return label.astype(np.int8), said
 
 
-def _of_text(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> tuple[NDArray[np.int8], list[str]]:
+def _of_text(
+    path: Path, archive: zipfile.ZipFile, key: str, n: int, budget: Budget
+) -> tuple[NDArray[np.int8], list[str]]:
     with archive.open(f"{key}.npy") as stream:
         try:
             _, _, dtype = read_header(stream)
@@ -176,5 +190,5 @@ def _of_text(path: Path, archive: zipfile.ZipFile, key: str, n: int) -> tuple[ND
             f"{path}: {key} holds {dtype}; expected names of classes ({', '.join(CLASSES)}), as text: numbers do not "
             "say which class is which. Save it again: labels=np.array(names)[numbers].astype(str)."
         )
-    names = read_entry(archive, key, str(path), kinds="U", max_bytes=MAX_CELLS, shape=(n,))
+    names = read_entry(archive, key, str(path), kinds="U", max_bytes=MAX_CELLS, shape=(n,), budget=budget)
     return class_codes(names, str(path)), list(spelling_notes(np.unique(names).tolist(), "label"))

@@ -2,13 +2,12 @@
 
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from wafer_tf.arrays import DAMAGED, PACKINGS
+from wafer_tf.arrays import DAMAGED, PACKINGS, open_zip
 from wafer_tf.budget import Budget
 from wafer_tf.errors import InputError
 from wafer_tf.formats.packed import unpacked
@@ -38,7 +37,7 @@ def zipped_table(path: str | os.PathLike[str]) -> str | None:
     """Return the name of a zip archive's only file, where there is one and it is a pickle; else None."""
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             shown = [name for name in archive.namelist() if not name.startswith(_HIDDEN) and not name.endswith("/")]
             if len(shown) != 1 or archive.getinfo(shown[0]).compress_type not in PACKINGS:
                 return None
@@ -86,7 +85,7 @@ def _content(path: Path, member: str | None, budget: Budget) -> Iterator[IO[byte
             yield unpacked(stream, head, str(path), budget=budget)
         return
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as content:
+        with open_zip(path) as archive, archive.open(member) as content:
             yield content
     except InputError:
         raise

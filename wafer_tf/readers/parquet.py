@@ -19,6 +19,7 @@ from wafer_tf.readers.parquet_pages import DICTIONARY, Chunk, check_footer, chec
 from wafer_tf.readers.source import (
     BATCH_CELLS,
     MAX_WAFERS,
+    ROW,
     Source,
     batch_edges,
     check_dies,
@@ -39,8 +40,6 @@ TEXTS = ("lot", "split", "label")
 """Columns of text that every set has; OPTIONAL_COLUMNS of `waferset` came later, so that old sets lack them."""
 ZSTD_LEVEL = 1
 MAX_GROUP_CELLS = 1 << 30
-_ROW = 192
-"""Bytes that each row takes beside its map and its texts: shape, place, numbers, codes, references to texts."""
 
 
 def schema() -> "pa.Schema":
@@ -157,7 +156,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
         rows, budget = file.metadata.num_rows, Budget.of_set(path)
         if rows > MAX_WAFERS:
             raise InputError(f"{path}: {rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
-        budget.hold(rows * _ROW, f"what is kept of its {rows} rows")
+        budget.hold(rows * ROW, f"what is kept of its {rows} rows")
         pages = check_pages(path, file.metadata, [*COLUMNS, *more], budget)
         if not any(DICTIONARY & chunk.encodings for chunk in pages["dies"]):
             file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *more])

@@ -8,6 +8,7 @@ here (Thrift's compact protocol, https://github.com/apache/parquet-format), a fe
 import io
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -113,8 +114,8 @@ def check_pages(
     return found
 
 
-def _opened(path: str | os.PathLike[str] | io.BytesIO) -> BinaryIO:
-    return io.BytesIO(path.getbuffer()) if isinstance(path, io.BytesIO) else Path(path).open("rb")
+def _opened(path: str | os.PathLike[str] | io.BytesIO) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(path) if isinstance(path, io.BytesIO) else Path(path).open("rb")
 
 
 def _places(path: Any, metadata: Any, columns: list[str]) -> dict[str, int]:

@@ -21,6 +21,8 @@ BATCH_CELLS = 1 << 25
 MAX_CELLS = 1 << 33
 """Cells a file may declare in all; WM-811K has 1.9e9."""
 MAX_WAFERS = 1 << 24
+ROW = 192
+"""Bytes of memory that each wafer takes beside its map and its texts: shape, place, numbers, codes, references."""
 SPLITS = ("", "Training", "Test")
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.station import npy, npz, text, wafer_set
+from wafer_tf.arrays import MAX_ENTRIES
 from wafer_tf.errors import InputError
-from wafer_tf.formats.archive import MAX_ENTRIES, MAX_MAPS
+from wafer_tf.formats.archive import MAX_MAPS
 from wafer_tf.formats.opened import MAX_WHOLE
 from wafer_tf.formats.read import read_maps
 from wafer_tf.formats.wafer_map import MapFile
