@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import file_facts, panel, parts, reading, samples
 from app.answers import Answer, Wafer
@@ -134,22 +136,37 @@ def _take() -> None:
 
     A file that was removed while the page ran has no contents left, and none of a file's attributes.
     """
-    held = st.session_state.get(_uploader()) or []
-    st.session_state["files"] = [(file.name, file.getvalue()) for file in held if hasattr(file, "getvalue")]
+    held = [file for file in st.session_state.get(_uploader()) or [] if hasattr(file, "getvalue")]
+    st.session_state["files"] = [(file.name, file.getvalue()) for file in held]
     st.session_state.pop("read with", None)
+    _let_go({file.file_id for file in held})
     if not st.session_state["files"]:
         _put([])
 
 
 def _take_samples() -> None:
     st.session_state.pop("files", None)
+    _let_go(set())
     _put([replace(wafer, name=f"{wafer.name} (synthetic)") for wafer in samples.every()])
 
 
 def _remove() -> None:
     st.session_state["emptied"] = st.session_state.get("emptied", 0) + 1
     st.session_state.pop("files", None)
+    _let_go(set())
     _put([])
+
+
+def _let_go(held: set[str]) -> None:
+    """Have Streamlit forget the uploads that were held and are not among `held` any more.
+
+    It keeps them until the session ends where the uploader was emptied or went from the page meanwhile.
+    """
+    context, before = get_script_run_ctx(), st.session_state.get("held", set())
+    st.session_state["held"] = held
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for id in before - held:
+            context.uploaded_file_mgr.remove_file(context.session_id, id)
 
 
 def _put(items: list[Wafer | Rejected]) -> None:

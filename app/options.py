@@ -12,7 +12,7 @@ from wafer_tf.released import bundle_folder, released, run_folder
 EXAMPLE = """examples:
   python -m app
   python -m app --run runs/20261122-101500-resnet16 --reference labelled.parquet
-  streamlit run app/page.py -- --run runs/20261122-101500-resnet16
+  streamlit run app/server.py -- --run runs/20261122-101500-resnet16
 
 The page is for this machine alone, at http://localhost:8501; Ctrl-C ends it.
 

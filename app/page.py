@@ -1,4 +1,4 @@
-"""The web page, as Streamlit runs it: `streamlit run app/page.py [-- --run RUN]`."""
+"""The web page, as server.py has Streamlit run it. By itself it has neither the headers nor the limits of guard.py."""
 
 import sys
 from pathlib import Path

@@ -22,6 +22,8 @@ METHOD_NAMES = {
 }
 KEPT = 64
 """Answers and heat maps a session keeps, so that moving a control computes nothing twice."""
+LARGE_CELLS, LARGE_KEPT = 2**18, 2
+"""From how many cells on a heat map takes a megabyte and more, up to 16, and how many of those a session keeps."""
 
 
 def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad: str | None = None) -> None:
@@ -75,9 +77,18 @@ def answered(engine: Engine, grid: NDArray[np.uint8]) -> Answer:
     return engine.answer(grid)
 
 
-@st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})
 def explained(engine: Engine, grid: NDArray[np.uint8], target: int, method: str) -> NDArray[np.float32]:
-    """Explain one map, at most once per session."""
+    """Explain one map, at most once per session while it is among the last looked at."""
+    return (_explained if grid.size < LARGE_CELLS else _explained_large)(engine, grid, target, method)
+
+
+@st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})
+def _explained(engine: Engine, grid: NDArray[np.uint8], target: int, method: str) -> NDArray[np.float32]:
+    return engine.heat(grid, target=target, method=method)
+
+
+@st.cache_resource(scope="session", max_entries=LARGE_KEPT, show_spinner=False, hash_funcs={Engine: id})
+def _explained_large(engine: Engine, grid: NDArray[np.uint8], target: int, method: str) -> NDArray[np.float32]:
     return engine.heat(grid, target=target, method=method)
 
 

@@ -191,6 +191,15 @@ def test_an_inspector_can_look_upload_compare_paint_and_download(address: str, t
     assert visit.hosts == {urlsplit(address).netloc}
 
 
+def test_the_server_sends_its_headers_and_answers_no_other_name(address: str) -> None:
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    request = urllib.request.Request(address, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request, timeout=60)
+
+
 def look_at_samples(visit: Visit) -> None:
     page = visit.page
     visit.shows("Edge-Loc 1")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from streamlit.elements.widgets import file_uploader
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import DeletedFile
 from streamlit.testing.v1 import AppTest
 
@@ -175,6 +176,23 @@ def test_removed_files_do_not_come_back_with_the_next_upload(page: AppTest) -> N
     assert "Nothing uploaded is kept" in html(page)
 
 
+def test_uploads_that_are_removed_or_replaced_leave_streamlits_memory_too(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[str] = []
+    monkeypatch.setattr(
+        MemoryUploadedFileManager, "remove_file", lambda self, session_id, file_id: gone.append(file_id)
+    )
+    upload(page, ("a.npy", npy(round_wafer(20))), ("b.npy", npy(round_wafer(30))))
+    first = [file.file_id for file in page.file_uploader[0].value]
+    assert gone == []
+    upload(page, ("c.npy", npy(round_wafer(20))))
+    second = [file.file_id for file in page.file_uploader[0].value]
+    assert sorted(gone) == sorted(set(first) - set(second))
+    next(button for button in page.button if button.label == "Remove all").click().run()
+    assert sorted(gone) == sorted({*first, *second})
+
+
 def test_a_map_the_run_was_trained_on_is_said_to_prove_nothing(page: AppTest, small_run: Path) -> None:
     run = RunFolder.open(small_run)
     wafers = load_data(load_config(run))
@@ -302,6 +320,7 @@ def test_what_cannot_be_loaded_is_a_page_that_says_why(start: Start, arguments: 
     [
         (["--run", "/nowhere"], ModelError.exit_code, "no config.json there"),
         (["--frobnicate"], UsageError.exit_code, "unrecognized arguments"),
+        (["--address", "0.0.0.0"], UsageError.exit_code, "Add --name NAME"),
     ],
 )
 def test_the_command_ends_with_its_exit_code_before_it_serves_anything(
