@@ -21,6 +21,8 @@ from wafer_tf.whole_files import file_sha256, whole_path, write_whole
 
 SCORE = "val_macro_f1"
 """What the best epoch is chosen by, where there is a validation part."""
+RESTS_ON = ("config.json", "split.npz")
+"""Files of the run that decide what training does next, beside those in checkpoints/."""
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")
@@ -43,19 +45,21 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     is kept as the best weights, and what the run goes on averaging from.
 
     Besides model and optimizer the state of every random generator of the graph is kept: a .keras file leaves it out.
-    state.json is replaced last and names the files that belong to it, with their SHA-256 and its own. All that early
-    stopping needs is the history in it, so a resumed run stops where an uninterrupted one would.
+    state.json is replaced last and names the files that belong to it, with their SHA-256, its own, and those of the
+    configuration and the split. All that early stopping needs is the history in it, so a resumed run stops where an
+    uninterrupted one would.
     """
 
     def __init__(self, run: RunFolder, *, patience: int) -> None:
         super().__init__()
-        self.folder = run.path / "checkpoints"
+        self.folder, self.run_folder = run.path / "checkpoints", run
         self.patience = patience
         self.average: MovingAverage | None = None
         self.state: dict[str, Any] = {"history": [], "last": None, "best": None, "average": None, "random": []}
         if (self.folder / "state.json").is_file():
             self.state = self._checked(run.read_json("checkpoints/state.json"))
-        self.run_folder = run
+        # of what the run rests on; as it is now, when it has just been written
+        self.rests_on = {name: file_sha256(run.path / name) for name in RESTS_ON if (run.path / name).is_file()}
 
     def _checked(self, state: Any) -> dict[str, Any]:
         """Return what state.json held; raise ModelError where it is not what `on_epoch_end` wrote."""
@@ -71,7 +75,9 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
             raise ModelError(f"{path}: holds no training state ({error!r}). {remedy}") from error
         if not whole:
             raise ModelError(f"{path}: its history holds no epoch with its figures. {remedy}")
-        for file in files:
+        for file in [*files, *(self.run_folder.path / name for name in RESTS_ON if name in sums)]:
+            if file.name in RESTS_ON:
+                remedy = "Restore it, or train again in another folder."
             if not file.is_file():
                 raise ModelError(f"{path}: names {file.name}, which is missing. {remedy}")
             if file_sha256(file) != sums.get(file.name):
@@ -167,8 +173,8 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         writer.writerows(self.history)
         write_whole(self.run_folder.path / "history.csv", text.getvalue())
         sums = {name: file_sha256(self.folder / name) for name in _files(self.state)}
-        self.state["sha256"] = sums
-        self.state["sha256"] = sums | {"state.json": _sum_of(self.state)}
+        self.state["sha256"] = sums | self.rests_on
+        self.state["sha256"] |= {"state.json": _sum_of(self.state)}
         self.run_folder.write_json("checkpoints/state.json", self.state)
         for path in self.folder.iterdir():
             if path.name not in (*_files(self.state), "state.json"):

@@ -86,7 +86,7 @@ def parquet_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     kinds = {"probability": pa.float64(), "map": pa.int32(), **dict.fromkeys(CLASSES, pa.float64())}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     rows: list[list[Any]] = []
-    with whole_path(path) as partial, parquet.ParquetWriter(partial, schema) as writer:
+    with whole_path(path) as partial, parquet.ParquetWriter(partial, schema, write_page_checksum=True) as writer:
 
         def flush() -> None:
             columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)

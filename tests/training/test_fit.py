@@ -26,7 +26,7 @@ from wafer_tf.decision.fitting import macro_f1
 from wafer_tf.dies import NONE
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.learning.models import ModelConfig
-from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.learning.run_folder import READ_AGAIN, RunFolder
 from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.clean import MAX_RATE, clean_wafers
 from wafer_tf.waferset import WaferSet
@@ -253,6 +253,8 @@ def test_a_damaged_training_state_is_refused_with_the_way_to_go_on(state: object
 def _one_epoch(folder: Path) -> tuple[RunFolder, keras.Model]:
     """Let a model of one layer be kept after an epoch."""
     run = RunFolder.create(folder)
+    for name in ("config.json", "split.npz"):
+        (run.path / name).write_text(f"what {name} holds")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")
     progress = Progress(run, patience=2)
@@ -266,7 +268,7 @@ def _one_epoch(folder: Path) -> tuple[RunFolder, keras.Model]:
 def test_every_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
     run, _ = _one_epoch(tmp_path / "run")
     rng = np.random.default_rng(0)
-    for path in sorted((run.path / "checkpoints").iterdir()):
+    for path in [*sorted((run.path / "checkpoints").iterdir()), run.path / "config.json", run.path / "split.npz"]:
         whole = path.read_bytes()
         for place in rng.integers(8 * len(whole), size=60).tolist():
             changed = bytearray(whole)
@@ -322,6 +324,25 @@ def test_a_finished_run_of_which_a_bit_is_flipped_is_refused(tmp_path: Path) -> 
         (run.path / name).write_bytes(whole)
     (run.path / "DONE").write_text("")  # of a run before there were sums
     RunFolder.open(run.path)
+
+
+def test_what_a_finished_run_rests_on_cannot_be_gone_unseen(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    for name in READ_AGAIN:
+        (run.path / name).write_text(name)
+    run.finish()
+    sums = (run.path / "DONE").read_text().splitlines(keepends=True)
+    for gone in range(len(sums)):
+        (run.path / "DONE").write_text("".join([*sums[:gone], *sums[gone + 1 :]]))
+        with pytest.raises(ModelError, match=f"DONE is damaged: it says nothing of {READ_AGAIN[gone]}"):
+            RunFolder.open(run.path)
+    (run.path / "DONE").write_text("".join(sums))
+    for name in ("split.npz", "logits.npz"):  # the wheel's models are without them
+        (run.path / name).unlink()
+        RunFolder.open(run.path)
+    (run.path / "seen.npz").unlink()
+    with pytest.raises(ModelError, match=r"seen\.npz is missing"):
+        RunFolder.open(run.path)
 
 
 def test_a_split_that_cannot_be_made_leaves_no_folder_in_the_way(

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 READ_AGAIN = ("config.json", "split.npz", "model.keras", "decision.json", "logits.npz", "seen.npz", "report.json")
 """Files of a finished run whose contents matter to what is done with it later."""
+LEFT_OUT = ("split.npz", "logits.npz")
+"""Those of them that a released model in the wheel is without; who reads one says so."""
 RUNS = Path("runs")
 """Where training.fit leaves its runs, seen from where it is called."""
 
@@ -175,6 +177,7 @@ class RunFolder:
 
 def _check_sums(path: Path) -> None:
     """Compare a finished run's files with what DONE says of them; an older run's DONE is empty."""
+    sums: dict[str, str] = {}
     *lines, rest = (path / "DONE").read_bytes().decode("ascii", "replace").split("\n")
     for line in [*lines, *([rest] if rest else [])]:
         expected, _, name = line.partition("  ")
@@ -182,13 +185,21 @@ def _check_sums(path: Path) -> None:
             raise ModelError(
                 f"run folder {path}: DONE is damaged at {line[:80]!r}. Restore the folder, or train again."
             )
+        sums[name] = expected
+    for name in READ_AGAIN if sums else ():
         if not (path / name).is_file():
-            raise ModelError(f"run folder {path}: {name} is missing. Restore it, or train again.")
+            if name in sums and name not in LEFT_OUT:
+                raise ModelError(f"run folder {path}: {name} is missing. Restore it, or train again.")
+            continue
+        if name not in sums:
+            raise ModelError(
+                f"run folder {path}: DONE is damaged: it says nothing of {name}. Restore the folder, or train again."
+            )
         found = file_sha256(path / name)
-        if found != expected:
+        if found != sums[name]:
             raise ModelError(
                 f"run folder {path}: {name} is not what the run wrote: its SHA-256 is {found[:12]}..., expected "
-                f"{expected[:12]}.... It was damaged or changed; restore it, or train again."
+                f"{sums[name][:12]}.... It was damaged or changed; restore it, or train again."
             )
 
 

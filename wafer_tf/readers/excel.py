@@ -95,7 +95,7 @@ def read_parquet_dies(path: str | os.PathLike[str] | io.BytesIO, options: Option
         check_footer(path)
         found = find_columns(pq.read_schema(path).names, options.columns, name)
         wanted = sorted(set(found.names.values()))
-        with pq.ParquetFile(path, read_dictionary=wanted) as file:  # of those that are text
+        with pq.ParquetFile(path, read_dictionary=wanted, page_checksum_verification=True) as file:  # of text
             if file.metadata.num_rows > MAX_ROWS:
                 raise InputError(
                     f"{name}: {file.metadata.num_rows} rows; expected at most {MAX_ROWS} dies. Split the file."

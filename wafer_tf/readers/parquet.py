@@ -95,6 +95,7 @@ def write_batches(batches: Iterable[WaferSet], path: str | os.PathLike[str], *, 
                 compression_level=ZSTD_LEVEL,
                 use_dictionary=[name for name in layout.names if name != "dies"],
                 write_statistics=[name for name in layout.names if name != "dies"],
+                write_page_checksum=True,
             ) as writer,
         ):
             for batch in batches:
@@ -152,14 +153,14 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
         found = pq.read_schema(path)
         _check_layout(path, found)
         more = [name for name in OPTIONAL_COLUMNS if name in found.names]
-        file = pq.ParquetFile(path, read_dictionary=["dies", *TEXTS, *more])
+        file = pq.ParquetFile(path, read_dictionary=["dies", *TEXTS, *more], page_checksum_verification=True)
         rows, budget = file.metadata.num_rows, Budget.of_set(path)
         if rows > MAX_WAFERS:
             raise InputError(f"{path}: {rows} wafers; expected at most {MAX_WAFERS}. Split the file.")
         budget.hold(rows * ROW, f"what is kept of its {rows} rows")
         pages = check_pages(path, file.metadata, [*COLUMNS, *more], budget)
         if not any(DICTIONARY & chunk.encodings for chunk in pages["dies"]):
-            file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *more])
+            file = pq.ParquetFile(path, read_dictionary=[*TEXTS, *more], page_checksum_verification=True)
         small = file.read([name for name in (*COLUMNS, *more) if name != "dies"])
         small.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,8 @@
 """Which file is being read, written down before it is: what ends the station can then be told. Standard library alone.
 
 OUT/in_hand.json holds the file in hand, and the files that were in hand when a station ended without saying so. It is
-written at every file and synced at none: it need outlive the process, not a power failure.
+one sealed line, written at every file and synced at none: it need outlive the process, not a power failure. Torn, or
+with a bit changed, it is not believed.
 """
 
 import json
@@ -9,6 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from edge.station.hot_folder.sealed import NO_LINE, sealed, unsealed
 
 DEATHS = 2
 """Times a file may be in hand when the station ends before it goes to quarantine unread."""
@@ -33,8 +36,8 @@ class InHand:
         self.close()
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         hand = None
-        with suppress(ValueError, KeyError, TypeError):  # torn: then it is not known what was in hand
-            left = json.loads(os.pread(self._fd, 1 << 20, 0))
+        with suppress(*NO_LINE):  # then it is not known what was in hand
+            left, _ = unsealed(os.pread(self._fd, 1 << 20, 0))
             self._deaths = {_place(name, stamp): int(deaths) for name, stamp, deaths in left["deaths"]}
             hand = None if left["hand"] is None else _place(*left["hand"])
         if hand is not None:
@@ -68,7 +71,7 @@ class InHand:
 
     def _write(self, hand: Place | None) -> None:
         deaths = [[name, list(stamp), count] for (name, stamp), count in self._deaths.items()]
-        text = json.dumps({"hand": hand, "deaths": deaths}).encode()
+        text = sealed(json.dumps({"hand": hand, "deaths": deaths}) + "\n", 1)
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
 

@@ -2,7 +2,8 @@
 
 What `append` was given is durable when it returns. What a killed or failed write left, or a disk changed, is found by
 the next `open`: bytes that are no whole line of the journal, by its seal, are set aside in FILE.damaged, so that
-nothing is ever appended to half a line and no damaged line is read as a whole one. Needs the standard library alone.
+nothing is ever appended to half a line and no damaged line is read as a whole one; and lines that are gone are missed.
+Needs the standard library alone.
 """
 
 import errno
@@ -11,15 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edge.station.hot_folder.sealed import Entry, sealed, unsealed
+from edge.station.hot_folder.sealed import NO_LINE, Entry, forget_end, note_end, noted_end, sealed, unsealed
 from wafer_tf.whole_files import whole_file
 
 MAX_LINE = 2**17
 """Bytes of the longest line; a record takes about 700, and 80,000 where every word and note in it is as long as it may
 be and in letters that JSON writes in twelve bytes."""
-
-NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading a damaged line as one of the journal's may raise."""
 
 
 class Index:
@@ -85,12 +83,15 @@ class Journal:
         """Open the file, mend it and know its keys; after a failed `append`, go on where the last good one ended.
 
         Returns:
-            What was mended, in words; None where nothing was.
+            What was mended, or that lines are missing, in words; None where nothing is. The latter until the next
+            `append`: who opens it brings back what they were of, and may be killed over it.
 
         Raises:
             OSError: it cannot be read or written now; the journal is closed, and may be opened again later.
         """
         self.close()
+        if not self.path.exists():  # it is begun anew
+            forget_end(self.path)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             mended = None
@@ -99,11 +100,14 @@ class Journal:
                 os.ftruncate(self._fd, self._end)
             else:
                 mended = self._load()
+                self._miss_lines()
             os.fsync(self._fd)  # lines that a killed process wrote may not be on the disk yet
             sync_folder(self.path.parent)
         except OSError:
             self.close()
             raise
+        if self._missing > self._known and not mended:
+            return f"{self.path}: {self._missing - self._known} lines are missing"
         return mended
 
     def close(self) -> None:
@@ -146,6 +150,9 @@ class Journal:
             self._index.add(key, self._end)
             self._end += len(line)
         self._last += len(data)
+        self._known = self._missing
+        with suppress(OSError):  # what is on record is on the disk all the same
+            note_end(self.path, lines=self._last, missing=self._missing)
 
     def get(self, key: bytes) -> Entry | None:
         """Return the object of the key's line, None if there is none.
@@ -181,6 +188,7 @@ class Journal:
 
     def _forget(self) -> None:
         self._index, self._end, self._last = Index(), 0, 0
+        self._numbered, self._missing, self._known = 0, 0, 0  # lines with a number; numbers without one; those noted
         self._file: tuple[int, int] | None = None
         """Device and inode of the file that is known, None before any is."""
 
@@ -207,6 +215,7 @@ class Journal:
                 damaged[offset] = len(line)
             else:
                 self._last = max(self._last, number or 0)
+                self._numbered += number is not None
                 if self._index.get(key) is None:
                     self._index.add(key, offset)
         mended = None
@@ -222,6 +231,13 @@ class Journal:
         now = os.fstat(self._descriptor())
         self._file, self._end = (now.st_dev, now.st_ino), end
         return mended
+
+    def _miss_lines(self) -> None:
+        """Count the numbers that no line bears; go on with those after them."""
+        with suppress(*NO_LINE, OSError):  # then none is known to be missing
+            lines, self._known = noted_end(self.path) or (0, 0)
+            self._last = max(self._last, lines)
+        self._missing = max(0, self._last - self._numbered)
 
     def _set_aside(self, damaged: dict[int, int]) -> str:
         aside = self.path.with_name(f"{self.path.name}.damaged")

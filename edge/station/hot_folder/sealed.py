@@ -2,7 +2,9 @@
 
 A sealed line is an object whose last two keys are `line`, its number in the file from 1, and `crc32`, the CRC-32 of all
 bytes of the line before the latter: it finds every change of up to 32 bits in a row, and any other but one in four
-billion. A number that is missing tells of a line that was removed. It proves nothing against intent.
+billion. A number that is missing tells of a line that was removed; whether one is at the end tells a note beside the
+file, FILE.end: a sealed line of its last number and of how many are known to be missing. It is synced at no writing: an
+older note, or none, is no fault. All this proves nothing against intent.
 """
 
 import json
@@ -12,7 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.whole_files import write_whole
+
 Entry = dict[str, Any]
+NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading a damaged line as one that was written may raise."""
 _SEAL = re.compile(rb', "line": ([1-9][0-9]{0,15}), "crc32": "([0-9a-f]{8})"\}\n')
 _KEYS = ("line", "crc32")
 
@@ -45,15 +51,46 @@ def unsealed(line: bytes) -> tuple[Entry, int | None]:
     return {key: value for key, value in entry.items() if key not in _KEYS}, int(seal[1])
 
 
+def note_end(path: Path, *, lines: int, missing: int) -> None:
+    """Note of a file how many lines it was given, and how many of them are known to be missing. Raises OSError."""
+    note = sealed(json.dumps({"lines": lines, "missing": missing}) + "\n", 1)
+    write_whole(_end_of(path), note, durable=False)
+
+
+def noted_end(path: Path) -> tuple[int, int] | None:
+    """Return what `note_end` noted of a file, None where nothing was.
+
+    Raises:
+        NO_LINE: the note is damaged.
+        OSError: it cannot be read.
+    """
+    try:
+        note, _ = unsealed(_end_of(path).read_bytes())
+    except FileNotFoundError:
+        return None
+    return int(note["lines"]), int(note["missing"])
+
+
+def forget_end(path: Path) -> None:
+    """Remove what `note_end` noted of a file. Raises OSError."""
+    _end_of(path).unlink(missing_ok=True)
+
+
+def _end_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.end")
+
+
 def faults(path: Path) -> Iterator[str]:
     """Say what is wrong with a file of lines, each in a sentence: lines that are damaged, and numbers that are missing.
-
-    A file whose last lines were cut off whole shows nothing: what they were of lies in `done` without a record.
 
     Raises:
         OSError: it cannot be read.
     """
-    last, damaged, offset = 0, 0, 0
+    last, damaged, offset, end = 0, 0, 0, 0
+    try:
+        end, _ = noted_end(path) or (0, 0)  # before the lines, which may become more meanwhile
+    except NO_LINE as error:
+        yield f"{_end_of(path).name}, the note of how many lines there are, is damaged ({error})"
     with path.open("rb") as file:
         for place, line in enumerate(file, 1):
             try:
@@ -69,3 +106,5 @@ def faults(path: Path) -> Iterator[str]:
                 if number is not None:
                     last, damaged = max(last, number), 0
             offset += len(line)
+    if end - last > damaged:
+        yield f"at the end, at byte {offset}, {end - last - damaged} lines are missing"

@@ -18,6 +18,7 @@ from wafer_tf.command import run
 from wafer_tf.errors import InputError
 from wafer_tf.readers import read, write_parquet
 from wafer_tf.readers.__main__ import main
+from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 
 GRID = "0,1,0\n1,2,1\n0,1,0\n"
@@ -132,6 +133,25 @@ def test_a_parquet_file_with_two_columns_of_one_name_is_no_traceback(tmp_path: P
     pq.write_table(table.append_column("lot", table["lot"]), tmp_path / "twice.parquet")
     with pytest.raises(InputError, match="two columns lot"):
         read(tmp_path / "twice.parquet")
+
+
+def test_no_flipped_bit_of_a_parquet_set_changes_a_map_unseen(tmp_path: Path) -> None:
+    path, wafers = tmp_path / "set.parquet", synthesize(3, seed=0).wafers
+    write_parquet(wafers, path)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, 8 * len(whole), 211):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            found = read(path)
+        except InputError:
+            refused += 1
+        else:
+            for name in ("flat", "offsets", "shapes", "lot", "wafer_index", "label", "official_split"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(wafers, name), f"{name}, bit {place}")
+    assert refused > 300
 
 
 @pytest.mark.parametrize("name", ["lot", "label"])

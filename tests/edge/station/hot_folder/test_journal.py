@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.station.hot_folder import journal as journals
+from edge.station.hot_folder import sealed as sealing
 from edge.station.hot_folder.journal import MAX_LINE, Index, sync_folder
 from edge.station.hot_folder.sealed import faults
 
@@ -302,7 +303,8 @@ def _sealed(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_every_flipped_bit_is_found_and_no_other_line_is_lost(tmp_path: Path) -> None:
+def test_every_flipped_bit_is_found_and_no_other_line_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)  # some thousand times, on whatever disk
     path = tmp_path / "lines.jsonl"
     whole = _sealed(path)
     lines = whole.splitlines(keepends=True)
@@ -338,10 +340,89 @@ def test_a_removed_line_leaves_its_number_and_none_is_used_twice(tmp_path: Path)
     path.write_bytes(b"".join([*lines[:5], *lines[7:]]))
     assert list(faults(path)) == [f"before line 6, at byte {sum(map(len, lines[:5]))}, 2 lines are missing"]
     journal = journals.Journal(path, _key)
+    assert journal.open() == f"{path}: 2 lines are missing"
+    assert journal.open() == f"{path}: 2 lines are missing", "until something is written after it"
+    journal.append([_entry("next")])
+    assert journal.open() is None
+    journal.close()
+    assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == [1, 2, 3, 4, 5, *range(8, 14)]
+    assert journals.Journal(path, _key).open() is None, "said once"
+
+
+@pytest.mark.parametrize("cut", [1, 2, len(SEALED)])
+def test_lines_that_were_cut_off_at_the_end_are_missed_and_their_numbers_are_not_used_again(
+    cut: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    lines = _sealed(path).splitlines(keepends=True)
+    kept = b"".join(lines[:-cut])
+    path.write_bytes(kept)
+    assert list(faults(path)) == [f"at the end, at byte {len(kept)}, {cut} lines are missing"]
+    journal = journals.Journal(path, _key)
+    assert journal.open() == f"{path}: {cut} lines are missing"
+    journal.append([_entry("next")])
+    journal.close()
+    assert json.loads(path.read_text().splitlines()[-1])["line"] == len(SEALED) + 1
+
+
+def test_a_damaged_last_line_is_not_counted_twice(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    whole = _sealed(path)
+    path.write_bytes(whole[:-9] + b"x" + whole[-8:])
+    (fault,) = faults(path)
+    assert fault.startswith(f"line {len(SEALED)}, at byte ")
+    journal = journals.Journal(path, _key)
+    assert "set aside in lines.jsonl.damaged" in str(journal.open())
+    journal.append([_entry("next")])
+    journal.close()
+    assert journals.Journal(path, _key).open() is None
+
+
+@pytest.mark.parametrize("note", [None, b"", b"{}", b'{"lines": 12, "missing": 0, "line": 1, "crc32": "00000000"}\n'])
+def test_without_a_note_of_the_end_the_lines_that_are_there_count(note: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    _sealed(path)
+    end = tmp_path / "lines.jsonl.end"
+    end.unlink()
+    if note is not None:
+        end.write_bytes(note)
+        assert [fault.partition(" (")[0] for fault in faults(path)] == [
+            "lines.jsonl.end, the note of how many lines there are, is damaged"
+        ]
+    journal = journals.Journal(path, _key)
     assert journal.open() is None
     journal.append([_entry("next")])
     journal.close()
-    assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == [1, 2, 3, 4, 5, *range(8, 14)]
+    assert sealing.noted_end(path) == (len(SEALED) + 1, 0)
+
+
+def test_an_older_note_than_the_lines_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    _sealed(path)
+    sealing.note_end(path, lines=3, missing=0)
+    assert list(faults(path)) == []
+    assert journals.Journal(path, _key).open() is None
+
+
+def test_a_file_that_was_moved_away_to_forget_it_is_not_missed(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    _sealed(path)
+    path.rename(tmp_path / "old.jsonl")
+    journal = journals.Journal(path, _key)
+    assert journal.open() is None
+    journal.append([_entry("one")])
+    journal.close()
+    assert json.loads(path.read_text())["line"] == 1
+
+
+def test_a_disk_that_takes_the_lines_and_not_the_note_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journals, "note_end", full)
+    assert len(_sealed(tmp_path / "lines.jsonl").splitlines()) == len(SEALED)
 
 
 def test_of_two_lines_of_one_key_the_first_counts(tmp_path: Path) -> None:

@@ -67,6 +67,24 @@ def test_a_torn_note_is_no_reason_to_stop(tmp_path: Path) -> None:
         torn.close()
 
 
+def test_a_note_of_which_a_bit_is_flipped_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "in_hand.json"
+    hand = InHand(path)
+    hand.open()
+    hand.take("w.npy", (1, 2, 3))
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        flipped = InHand(path)
+        assert flipped.open() is None, f"bit {place}"
+        assert flipped.deaths("w.npy", (1, 2, 3)) == 0
+        flipped.close()
+    path.write_bytes(whole)
+    assert InHand(path).open() == "w.npy"
+
+
 def test_what_is_no_file_is_not_replaced_by_metrics(inbox: Path, out: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # as a device would be, and harmless
     with pytest.raises(UsageError, match="pipe: is no file, and would be replaced by one"):

@@ -365,6 +365,23 @@ def test_a_line_that_is_only_part_of_a_record_is_set_aside_and_its_wafer_judged(
     assert "set aside in records.jsonl.damaged" in said()
 
 
+@pytest.mark.parametrize("gone", ["w1", "w3"])
+def test_a_wafer_in_done_whose_line_was_removed_is_judged_again(gone: str, inbox: Path, out: Path, said: Said) -> None:
+    for name in ("w1", "w2", "w3"):
+        _send(inbox, name)
+    assert once(inbox, out) == 0
+    written = (out / "records.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [line for line in written if json.loads(line)["id"] != gone]
+    (out / "records.jsonl").write_bytes(b"".join(kept))
+    assert once(inbox, out) == 0
+    assert said().count("1 lines are missing") == 1
+    assert sorted(_ids(out)) == ["w1", "w2", "w3"]
+    assert (out / "records.jsonl").read_bytes().startswith(b"".join(kept))
+    assert names(inbox / "done") == {"w1", "w2", "w3"}
+    assert once(inbox, out) == 0
+    assert said().count("lines are missing") == 1
+
+
 def test_a_full_disk_cuts_no_record_off_where_another_program_wrote_a_line(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     journal = Journal(path, lambda entry: bytes.fromhex(entry["key"]))
