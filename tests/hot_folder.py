@@ -1,9 +1,12 @@
 """A hot folder with a stand-in for the model, in a thread or as a process that can be killed.
 
 python -m tests.hot_folder IN OUT [SECONDS_PER_WAFER]
+
+A file that holds "poison" kills the process as soon as it is to be judged.
 """
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -122,6 +125,8 @@ def start(*args: object, **options: Any) -> "subprocess.Popen[str]":
 def _main(inbox: str, out: str, seconds: str = "0") -> int:
     def slow_judge(data: bytes, name: str) -> Iterable[Record]:
         time.sleep(float(seconds))
+        if data == b"poison":
+            os.kill(os.getpid(), signal.SIGKILL)
         return judge(data, name)
 
     return run(

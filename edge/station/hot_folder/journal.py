@@ -9,7 +9,7 @@ Needs the standard library alone.
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.station.hot_folder.sealed import NO_LINE, Entry, forget_end, note_end, noted_end, sealed, unsealed
@@ -71,6 +71,8 @@ class Journal:
         self.path = path
         self._key, self._was_unsealed = key, was_unsealed
         self._fd: int | None = None
+        self._drafts: list[tuple[str, bytes]] = []
+        """Lines after the last durable one, each also as it is in the file."""
         self._forget()
 
     def __len__(self) -> int:
@@ -111,7 +113,8 @@ class Journal:
         return mended
 
     def close(self) -> None:
-        """Close the file; what is known of it is kept."""
+        """Close the file; what is durable of it is still known."""
+        self._drafts = []
         if self._fd is not None:
             with suppress(OSError):
                 os.close(self._fd)
@@ -120,39 +123,49 @@ class Journal:
     def append(self, entries: Sequence[tuple[bytes, str]]) -> None:
         """Add lines, durable when this returns: all of them or, as far as the journal knows, none.
 
+        What `draft` wrote before is kept where the entries begin with it, and cut off where they do not.
+
         Args:
             entries: (key, line) each, the line one JSON object with its newline; it is sealed here.
 
         Raises:
             OSError: they could not be written; the journal is closed.
         """
-        if not entries:
+        if not entries and not self._drafts:
             return
-        fd = self._descriptor()
-        data = [sealed(line, number) for number, (_, line) in enumerate(entries, self._last + 1)]
-        if os.fstat(fd).st_size != self._end:  # a failed write is cut off there, which must not be within good lines
-            self._forget()
-            self.close()
-            raise OSError(errno.EIO, "was changed by another program", str(self.path))
-        try:
-            if not os.path.samestat(self.path.stat(), os.fstat(fd)):
-                raise FileNotFoundError(errno.ENOENT, "another file is in its place", str(self.path))
-            left = memoryview(b"".join(data))
-            while left:
-                left = left[os.write(fd, left) :]
-            os.fsync(fd)
-        except OSError:
-            with suppress(OSError):  # where even this fails, open() does it
+        with self._writing() as fd:
+            if [line for _, line in entries[: len(self._drafts)]] != [line for line, _ in self._drafts]:
                 os.ftruncate(fd, self._end)
-            self.close()
-            raise
-        for (key, _), line in zip(entries, data, strict=True):
+                self._drafts = []
+            self._write(fd, [line for _, line in entries[len(self._drafts) :]])
+            os.fsync(fd)
+        for (key, _), (_, data) in zip(entries, self._drafts, strict=True):
             self._index.add(key, self._end)
-            self._end += len(line)
-        self._last += len(data)
+            self._end += len(data)
+        self._last += len(entries)
+        self._drafts = []
         self._known = self._missing
         with suppress(OSError):  # what is on record is on the disk all the same
             note_end(self.path, lines=self._last, missing=self._missing)
+
+    def draft(self, lines: Sequence[str]) -> None:
+        """Write lines that the next `append` is to make durable; until then they outlive this process alone.
+
+        Raises:
+            OSError: they could not be written; the journal is closed, and no draft is left.
+        """
+        if lines:
+            with self._writing() as fd:
+                self._write(fd, lines)
+
+    def _write(self, fd: int, lines: Sequence[str]) -> None:
+        """Add lines to the drafts."""
+        first = self._last + len(self._drafts) + 1
+        drafts = [(line, sealed(line, number)) for number, line in enumerate(lines, first)]
+        left = memoryview(b"".join(data for _, data in drafts))
+        while left:
+            left = left[os.write(fd, left) :]
+        self._drafts += drafts
 
     def get(self, key: bytes) -> Entry | None:
         """Return the object of the key's line, None if there is none.
@@ -175,6 +188,25 @@ class Journal:
             self.close()
             raise
 
+    @contextmanager
+    def _writing(self) -> Iterator[int]:
+        """Give the open file, if it is as it was left; where the block fails, cut off what is not durable."""
+        fd = self._descriptor()
+        if os.fstat(fd).st_size != self._end + sum(len(data) for _, data in self._drafts):
+            # Where a failed write would be cut off there may be good lines.
+            self._forget()
+            self.close()
+            raise OSError(errno.EIO, "was changed by another program", str(self.path))
+        try:
+            if not os.path.samestat(self.path.stat(), os.fstat(fd)):
+                raise FileNotFoundError(errno.ENOENT, "another file is in its place", str(self.path))
+            yield fd
+        except OSError:
+            with suppress(OSError):  # where even this fails, open() does it
+                os.ftruncate(fd, self._end)
+            self.close()
+            raise
+
     def _read(self, line: bytes) -> tuple[Entry, int | None]:
         entry, number = unsealed(line)
         if number is None and not self._was_unsealed(entry):
@@ -188,6 +220,7 @@ class Journal:
 
     def _forget(self) -> None:
         self._index, self._end, self._last = Index(), 0, 0
+        self._drafts = []
         self._numbered, self._missing, self._known = 0, 0, 0  # lines with a number; numbers without one; those noted
         self._file: tuple[int, int] | None = None
         """Device and inode of the file that is known, None before any is."""

@@ -2,9 +2,13 @@
 
 What makes it exact is the order: a file is read whole, its maps judged, their lines in OUT, one per map, made durable
 if the file is still as it was read, and only then the file is moved within IN. A station killed in between finds the
-file in IN and its lines by its hash, writes those that are missing, and moves it. A file that ends the station is
-judged last at the next start, when all others are on record, and after the second time not read again. To forget what
-is on record, move records.jsonl away: a new one is begun.
+file in IN and its lines by its hash, writes those that are missing, and moves it. To forget what is on record, move
+records.jsonl away: a new one is begun.
+
+A file's lines are written before the next file is judged, and outlive whatever that does to the process; a batch of
+them is made durable at once, and with it which files are judged next. A file that ends the station is judged last at
+the next start, when all others are durable, and after the second time not read again. Where the machine went down, that
+holds for each of the batch that was in hand: they are judged one by one, each when the one before is durable.
 """
 
 import time
@@ -142,7 +146,7 @@ class HotFolder:
             if brought:
                 say(f"{len(brought)} files in done or quarantine have no record any more and are judged again")
         if ended := self._in_hand.open():
-            say(f"{ended}: was being read when the last station ended; it is judged after the others")
+            say(ended)
         self._open = self._was_open = True
 
     def _lose_out(self, error: Exception) -> None:
@@ -175,6 +179,7 @@ class HotFolder:
             return 0
         if self._unmoved and self._faults.due("moving"):
             self._move(list(self._unmoved))
+        self._in_hand.forget_gone(lambda place: self._inbox.stamp(place[0]) == place[1])
         taken_up = self._judge_all(names)
         if self._open:  # and nothing that was to be written failed
             self._faults.clear("OUT")
@@ -186,15 +191,18 @@ class HotFolder:
         new: dict[str, list[Record]] = {}
         lines = 0
         began = time.monotonic()
-        for name in sorted(names, key=self._deaths_of):  # what may end the station comes last; else the oldest first
+        names = sorted(names, key=self._deaths_of)  # what may end the station comes last; else the oldest first
+        for at, name in enumerate(names):
             if self.stop is not None or not self._open or "IN" in self._faults:
                 break
             if name in self._unmoved or not self._faults.due(file_place(name)):
                 continue
-            if self._deaths_of(name) and batch:  # and finds every other file on record
+            suspect = self._deaths_of(name) > 0
+            if suspect and batch:  # finds every other file on record
                 self._commit(batch)
                 batch, new, lines = [], {}, 0
-            judged = self._take_and_judge(name, new)
+            coming = [name, *(n for n in names[at + 1 : at + BATCH] if not suspect and not self._deaths_of(n))]
+            judged = self._take_and_judge(name, new, coming)
             taken_up += file_place(name) not in self._faults
             if judged is None:
                 continue
@@ -208,14 +216,16 @@ class HotFolder:
                 self._tell()
         if self._open:
             self._commit(batch)
+            self._in_hand.rest()
         return taken_up
 
-    def _take_and_judge(self, name: str, new: dict[str, list[Record]]) -> _Judged | None:
-        """Return a file with its records, None where it has to wait.
+    def _take_and_judge(self, name: str, new: dict[str, list[Record]], coming: list[str]) -> _Judged | None:
+        """Return a file with its records, which outlive the process; None where it has to wait.
 
         Args:
             name: one of `Inbox.scan`.
             new: records in hand that are not durable yet, by the SHA-256 of their file.
+            coming: the files that are read from here on, this one the first.
         """
         try:
             found = self._inbox.take(name, stop=lambda: self.stop is not None)
@@ -227,9 +237,13 @@ class HotFolder:
             return None
         taken, data = found
         try:
+            if not self._in_hand.expects(name, taken.stamp):
+                self._in_hand.expect([(name, self._inbox.stamp(name)) for name in coming])
             self._in_hand.take(name, taken.stamp)
             with nullcontext() if isinstance(data, bytes | None) else data:
                 judged = self._judged(taken, data, new)
+            if judged is not None:
+                self._ledger.draft_records([line for _, line in judged.lines])
             self._in_hand.drop()
         except OSError as error:
             self._lose_out(error)

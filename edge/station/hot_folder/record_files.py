@@ -58,6 +58,10 @@ class Ledger:
         """Whether this name with these contents is among the duplicates already."""
         return _name_and_contents(id, input_sha256) in self._duplicates
 
+    def draft_records(self, lines: Sequence[str]) -> None:
+        """Write lines that the next `add_records` begins with; till then they outlive the process. Raises OSError."""
+        self._records.draft(lines)
+
     def add_records(self, records: Sequence[tuple[Record, str]]) -> None:
         """Make new records with their lines durable. Raises OSError, and then none is on record."""
         self._records.append([(_record_key(record), line) for record, line in records])

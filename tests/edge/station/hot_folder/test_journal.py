@@ -488,3 +488,49 @@ def test_lines_written_by_pieces_are_written_whole(tmp_path: Path, monkeypatch: 
     assert _ids(tmp_path / "lines.jsonl") == ["one", "two"]
     assert journal.get(_entry("two")[0]) == {"id": "two"}
     journal.close()
+
+
+def test_a_draft_outlives_its_process_and_is_kept_by_the_append_that_begins_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    for id in ("two", "three"):
+        journal.draft([_entry(id)[1]])
+    before = path.read_bytes()
+    assert len(_journal(path)) == 3, "another process finds them"
+    assert len(journal) == 1
+    journal.append([_entry(id) for id in ("two", "three", "four")])
+    assert path.read_bytes().startswith(before)
+    assert len(journal) == len(_journal(path)) == 4
+
+
+def test_a_draft_that_the_next_append_does_not_begin_with_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path)
+    for id in ("one", "two", "three"):
+        journal.draft([_entry(id)[1]])
+    journal.append([_entry("one"), _entry("three")])
+    journal.draft([_entry("four")[1]])
+    journal.append([])
+    assert _ids(path) == ["one", "three"]
+    assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_a_draft_that_cannot_be_written_leaves_what_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lines.jsonl"
+    journal = _journal(path, "one")
+    journal.draft([_entry("two")[1]])
+    real = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if len(data) > 10:
+            return real(fd, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            journal.draft([_entry("three")[1]])
+    assert _ids(path) == ["one"]
+    journal.open()
+    journal.append([_entry("two")])
+    assert _ids(path) == ["one", "two"]

@@ -67,7 +67,7 @@ def kill_at_every_step(folder: Path) -> None:
         assert {"b.reason.txt", "d.reason.txt"} <= names(inbox / "quarantine")
         shutil.rmtree(folder)
         if os.waitstatus_to_exitcode(status) == 0:
-            assert torn == 2, "one for each journal"
+            assert torn == 5 + 1, "one for each file's records, and one for the duplicates"
             assert partly, "no kill came between two lines of a file"
             print(f"{step - 1} steps, {unmoved} between a record and a move")
             return
@@ -92,6 +92,25 @@ def _begun(station: "subprocess.Popen[str]") -> None:
     if "was being read when the last station ended" in line:
         line = station.stderr.readline()
     assert "watching" in line, line
+
+
+def test_a_file_that_kills_the_station_whenever_it_is_opened_costs_no_other_its_record(inbox: Path, out: Path) -> None:
+    sent = {f"w{n:03}": b"poison" if n == 100 else b"%d" % n for n in range(150)}
+    for n, (name, contents) in enumerate(sent.items()):
+        (inbox / name).write_bytes(contents)
+        os.utime(inbox / name, (1e9 + n, 1e9 + n))
+    for on_record in (100, 149):  # all before it, though their batch was not full; then all but it
+        station = start(inbox, out)
+        station.communicate(timeout=60)
+        assert station.returncode == -signal.SIGKILL
+        found = audit(inbox, out, sent)
+        assert (found["on_record"], found["lost"], found["duplicated"], found["invalid"]) == (on_record, 0, 0, 0)
+    assert once(inbox, out) == 0
+    found = audit(inbox, out, sent)
+    assert found.pop("on_record") == 150 and not any(found.values()), found
+    rejected = [record["id"] for record in lines(out / "records.jsonl") if record["status"] == "rejected"]
+    assert rejected == ["w100"]
+    assert names(inbox / "quarantine") == {"w100", "w100.reason.txt"}
 
 
 def test_killed_at_random_moments_every_wafer_has_one_record_and_none_is_lost(inbox: Path, out: Path) -> None:
