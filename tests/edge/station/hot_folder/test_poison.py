@@ -131,7 +131,7 @@ def test_a_note_of_which_a_bit_is_flipped_is_not_believed(tmp_path: Path) -> Non
         assert flipped.deaths("w.npy", (1, 2, 3)) == 0
         flipped.close()
     path.write_bytes(whole)
-    assert InHand(path).open() == "w.npy"
+    assert InHand(path).open() == "w.npy: was being read when the last station ended; it is judged after the others"
 
 
 def test_what_is_no_file_is_not_replaced_by_metrics(inbox: Path, out: Path, tmp_path: Path) -> None:
