@@ -135,5 +135,5 @@ def test_the_station_image_runs_as_nobody_in_particular_and_without_tensorflow()
         "RUNTIME=python:3.11-slim",
     }
     (installed,) = (rest for name, rest in found if name == "RUN" and "pip install" in rest)
-    assert "-r requirements-station.txt" in installed
-    assert "tensorflow" not in (ROOT / "requirements-station.txt").read_text().lower()
+    assert "--require-hashes -r requirements-station.lock" in installed
+    assert "tensorflow" not in (ROOT / "requirements-station.lock").read_text().lower()
