@@ -75,13 +75,11 @@ class Package(NamedTuple):
 
 def licence(package: Distribution) -> str:
     """Return the licence that a package tells, as an SPDX expression where its words are known, else the words."""
-    told = package.metadata
-    words = (told.get("License") or "").strip()
-    classifiers = [
-        text.split(" :: ")[-1] for text in told.get_all("Classifier") or [] if text.startswith("License :: ")
-    ]
+    told = package.metadata.get_all
+    words = "".join(told("License") or []).strip()
+    classifiers = [text.split(" :: ")[-1] for text in told("Classifier") or [] if text.startswith("License :: ")]
     ways = (
-        told.get("License-Expression"),
+        "".join(told("License-Expression") or []),
         words if words != "UNKNOWN" and len(words) <= LONGEST_NAME else "",
         " AND ".join(SAME_AS.get(name, name) for name in classifiers),
         READ_IN_THE_FILE.get((canonical(package.name), package.version)),
