@@ -66,7 +66,7 @@ def main() -> None:
     p.add_argument("--chromium", default="/usr/bin/chromium")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
-    with sync_playwright() as player, _served(args.run, args.bundle) as address:
+    with sync_playwright() as player, served(args.run, args.bundle) as (address, _):
         browser = player.chromium.launch(executable_path=args.chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(180_000)
@@ -117,7 +117,8 @@ def _row(what: str, ms: list[float]) -> dict[str, object]:
 
 
 @contextmanager
-def _served(run: Path, bundle: Path | None) -> Iterator[str]:
+def served(run: Path, bundle: Path | None) -> Iterator[tuple[str, int]]:
+    """Serve the page of a run on a free port; give its address and the server's process id."""
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
         port = taken.getsockname()[1]
@@ -132,7 +133,7 @@ def _served(run: Path, bundle: Path | None) -> Iterator[str]:
                     break
                 except urllib.error.URLError:
                     time.sleep(0.2)
-            yield f"http://localhost:{port}"
+            yield f"http://localhost:{port}", server.pid
         finally:
             server.terminate()
             server.wait()
