@@ -16,6 +16,7 @@ from typing import Any
 
 from edge.station.hot_folder.sealed import NO_LINE, sealed, unsealed
 
+IN_HAND = "in_hand.json"
 DEATHS = 2
 """Times a file may be in hand when the station ends before it goes to quarantine unread."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

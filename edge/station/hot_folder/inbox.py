@@ -83,6 +83,12 @@ class Inbox:
     def __iter__(self) -> Iterator[str]:
         return iter(self._waiting)
 
+    def make_folders(self) -> None:
+        """Make `done` and `quarantine` where that can be done, so that no file takes their names."""
+        for name in (DONE, QUARANTINE):
+            with suppress(OSError):
+                (self.path / name).mkdir()
+
     def stamp(self, name: str) -> Stamp:
         """Return the stamp of a file that waits, as it was last seen; of another zeros."""
         return self._waiting.get(name, ((0, 0, 0), 0.0))[0]

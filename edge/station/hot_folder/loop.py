@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from edge.station.hot_folder.claim import Claim
 from edge.station.hot_folder.faults import file_place, is_file
-from edge.station.hot_folder.in_hand import DEATHS, InHand
+from edge.station.hot_folder.in_hand import DEATHS, IN_HAND, InHand
 from edge.station.hot_folder.inbox import Inbox, Taken
 from edge.station.hot_folder.record_files import Ledger, record_id
 from edge.station.hot_folder.status import Status, say
@@ -32,7 +32,6 @@ BATCH, BATCH_S = 64, 1.0
 """Wafers whose records one fsync makes durable, and the seconds after which fewer will do."""
 MAX_MAPS = 10_000
 """Maps a file may hold: all its records are in memory at once."""
-IN_HAND = "in_hand.json"
 _SLICE_S = 0.1
 _WRONG_AT_START = (UsageError, FileExistsError, NotADirectoryError, PermissionError)
 
@@ -138,6 +137,7 @@ class HotFolder:
         if not self._was_open:  # later on, an OUT that is missing is a share that went away
             self._out.mkdir(parents=True, exist_ok=True)
         self._claim.take()
+        self._inbox.make_folders()
         mended = self._ledger.open()
         for words in mended:
             say(words)

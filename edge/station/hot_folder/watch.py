@@ -12,6 +12,7 @@ from types import FrameType
 from edge.station.hot_folder.faults import FIRST_RETRY_S
 from edge.station.hot_folder.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
 from edge.station.hot_folder.loop import HotFolder, JudgeFile
+from edge.station.hot_folder.own_names import check_own_names
 from edge.station.hot_folder.status import Status
 from wafer_tf.command import INTERRUPTED, called
 from wafer_tf.errors import InputError, UsageError
@@ -103,7 +104,8 @@ def watch(
         0 after SIGTERM or `once`, 130 after SIGINT, 4 after `once` where something failed.
 
     Raises:
-        UsageError: another station works in one of the folders, they do not belong together, or a wrong value.
+        UsageError: another station works in one of the folders, they do not belong together, something is in the place
+            of the station's own files and folders, or a wrong value.
         InputError: `inbox` is no folder.
         OSError: `out` is a file or may not be made or written.
     """
@@ -118,6 +120,7 @@ def watch(
         raise UsageError(f"--metrics-file {metrics_file}: is no file, and would be replaced by one; name a file.")
     if out.resolve() in {(inbox / name).resolve() for name in (".", DONE, QUARANTINE)}:
         raise UsageError(f"OUT {out}: expected a folder of its own, not IN or its {DONE} or {QUARANTINE}.")
+    check_own_names(inbox, out)
     station = HotFolder(
         Inbox(inbox, settle_s=settle_s, max_bytes=max_bytes),
         out,
