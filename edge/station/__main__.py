@@ -13,7 +13,7 @@ bench      how fast this machine is with it
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,7 +25,7 @@ from wafer_tf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from edge.station.classifier import Classifier
-    from edge.station.hot_folder.loop import JudgeFile
+    from edge.station.e142_files import E142Folder
     from edge.station.records import Record
 
 EXAMPLE = """examples:
@@ -93,11 +93,23 @@ def main(argv: list[str] | None = None) -> int:
 
 def watch(args: argparse.Namespace) -> int:
     """Judge every file that arrives in a folder until told to stop."""
+    from edge.station.e142_files import E142Folder
+    from edge.station.hot_folder.bundle_on_disk import BundleOnDisk
     from edge.station.hot_folder.watch import run
+    from wafer_tf.released import bundle_folder
 
-    classifier = load(args)
-    judge = classifier.judge_each if args.e142 is None else _into_folder(classifier, args.e142)
-    return run(args, judge, bundle_sha256=classifier.bundle.sha256)
+    classifiers = [load(args)]
+    folder = None if args.e142 is None else E142Folder(args.e142, latest=True)
+
+    def judge(file: bytes | BinaryIO, name: str) -> Iterable["Record"]:
+        return _judged(classifiers[-1], file, name, folder)
+
+    def reload() -> str:
+        classifiers[:] = [load(args)]
+        return classifiers[-1].bundle.sha256
+
+    bundle = BundleOnDisk(bundle_folder(args.bundle), reload=reload if args.reload else None)
+    return run(args, judge, bundle_sha256=classifiers[-1].bundle.sha256, bundle=bundle)
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -148,20 +160,17 @@ def bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def _into_folder(classifier: "Classifier", path: str) -> "JudgeFile":
-    """Return what judges a file and writes each wafer's E142 file before its record is given."""
-    from edge.station.e142_files import E142Folder
+def _judged(
+    classifier: "Classifier", file: bytes | BinaryIO, name: str, folder: "E142Folder | None"
+) -> Iterator["Record"]:
+    """Give the records of a file, each after its wafer's E142 file is written, where there is a folder for them."""
     from edge.station.inputs import find_maps
 
-    folder = E142Folder(path, latest=True)
-
-    def judge(file: bytes | BinaryIO, name: str) -> Iterator["Record"]:
-        found = ((name, item) for item in find_maps(file, name, classifier.options))
-        for record, wafer in classifier.judge_found(found):
+    found = ((name, item) for item in find_maps(file, name, classifier.options))
+    for record, wafer in classifier.judge_found(found):
+        if folder is not None:
             folder.write(wafer, record)
-            yield record
-
-    return judge
+        yield record
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from edge.station.hot_folder.bundle_on_disk import BundleOnDisk
 from edge.station.hot_folder.claim import Claim
 from edge.station.hot_folder.faults import file_place, is_file
 from edge.station.hot_folder.in_hand import DEATHS, IN_HAND, InHand
@@ -74,6 +75,7 @@ class HotFolder:
         judge: JudgeFile,
         *,
         status: Status,
+        bundle: BundleOnDisk | None = None,
     ) -> None:
         """Touch nothing yet.
 
@@ -81,9 +83,10 @@ class HotFolder:
             inbox, out: files come from the one, lines go into the other.
             judge: see `watch.watch`.
             status: where counts and faults go.
+            bundle: looked at between two batches.
         """
         self.stop: int | None = None
-        self._inbox, self._out, self._judge = inbox, out, judge
+        self._inbox, self._out, self._judge, self._bundle = inbox, out, judge, bundle
         self._status, self._counts, self._faults = status, status.counts, status.faults
         self._ledger, self._claim, self._in_hand = Ledger(out), Claim(inbox.path, out), InHand(out / IN_HAND)
         self._open = self._was_open = False
@@ -162,6 +165,7 @@ class HotFolder:
 
     def _look(self) -> int:
         """Judge what is whole; return how many files were taken up."""
+        self._look_at_bundle()
         if not self._faults.due("IN"):
             return 0
         try:
@@ -214,6 +218,7 @@ class HotFolder:
                 self._commit(batch)
                 batch, new, lines, began = [], {}, 0, time.monotonic()
                 self._tell()
+                self._look_at_bundle()
         if self._open:
             self._commit(batch)
             self._in_hand.rest()
@@ -340,6 +345,10 @@ class HotFolder:
 
     def _deaths_of(self, name: str) -> int:
         return self._in_hand.deaths(name, self._inbox.stamp(name))
+
+    def _look_at_bundle(self) -> None:
+        if self._bundle is not None:
+            self._bundle.look(self._status)
 
     def _look_for_inbox(self) -> None:
         try:

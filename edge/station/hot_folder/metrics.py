@@ -16,8 +16,8 @@ from wafer_tf.dies import CLASSES
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram of judging times."""
 DECISIONS = ("none", "defect", "review")
-ERRORS = ("in", "out", "file", "moving", "metrics")
-"""What can fail: reading IN, writing OUT, one file, moving files, writing the metrics."""
+ERRORS = ("in", "out", "file", "moving", "metrics", "bundle")
+"""What can fail: reading IN, writing OUT, one file, moving files, writing the metrics, taking a new bundle."""
 
 
 class Counts:
@@ -26,7 +26,8 @@ class Counts:
     def __init__(self, bundle_sha256: str) -> None:
         self.bundle_sha256, self.started = bundle_sha256, time()
         self.wafers: Counter[tuple[str, str]] = Counter()
-        self.rejected = self.duplicates = self.known = 0
+        self.rejected = self.duplicates = self.known = self.bundle_reloads = 0
+        self.bundle_replaced = False
         self.errors: Counter[str] = Counter()
         self.last_record: float | None = None
         self._buckets, self._sum_ms = [0] * (len(BUCKETS_MS) + 1), 0.0
@@ -80,6 +81,13 @@ class Counts:
         return "".join(
             (
                 _family("info", "gauge", "The bundle that judges.", [(f'{{bundle_sha256="{self.bundle_sha256}"}}', 1)]),
+                _family(
+                    "bundle_replaced",
+                    "gauge",
+                    "1 while another bundle lies on disk than the one that judges.",
+                    [("", int(self.bundle_replaced))],
+                ),
+                _family("bundle_reloads_total", "counter", "New bundles taken.", [("", self.bundle_reloads)]),
                 _family("start_time_seconds", "gauge", "When the station started.", [("", round(self.started, 3))]),
                 _family("wafers_total", "counter", "Wafers judged.", wafers),
                 _family("rejected_total", "counter", "Files that could not be judged.", [("", self.rejected)]),

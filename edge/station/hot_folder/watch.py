@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from edge.station.hot_folder.bundle_on_disk import BundleOnDisk
 from edge.station.hot_folder.faults import FIRST_RETRY_S
 from edge.station.hot_folder.inbox import DONE, MAX_BYTES, QUARANTINE, Inbox
 from edge.station.hot_folder.loop import HotFolder, JudgeFile
@@ -49,16 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "does not rename its files when they are whole",
     )
     parser.add_argument("--metrics-file", metavar="FILE", type=Path, help="keep counters there as Prometheus text")
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="when the bundle is replaced on disk, take the new one after its self-test; one that fails is said, and "
+        "the old one judges on (default: that it was replaced is said)",
+    )
     parser.add_argument("--once", action="store_true", help="judge what is there, then end; exit 4 if something failed")
 
 
-def run(args: argparse.Namespace, judge: JudgeFile, *, bundle_sha256: str) -> int:
+def run(args: argparse.Namespace, judge: JudgeFile, *, bundle_sha256: str, bundle: BundleOnDisk) -> int:
     """Watch as the flags of `add_arguments` say; return the exit code."""
     return watch(
         args.inbox,
         args.out,
         judge,
         bundle_sha256=bundle_sha256,
+        bundle=bundle,
         poll_s=args.poll,
         settle_s=args.settle,
         metrics_file=args.metrics_file,
@@ -72,6 +80,7 @@ def watch(
     judge: JudgeFile,
     *,
     bundle_sha256: str,
+    bundle: BundleOnDisk | None = None,
     poll_s: float = 1.0,
     settle_s: float = 2.0,
     metrics_file: str | os.PathLike[str] | None = None,
@@ -92,6 +101,7 @@ def watch(
             inbox.MAX_IN_MEMORY, and its name. An exception says that the station is at fault, not the file: that stays
             and is tried again.
         bundle_sha256: of the bundle that judges.
+        bundle: what lies in its folder, which is looked at now and then.
         poll_s: seconds between looks.
         settle_s: seconds a file must not have changed, over at least two looks; see inbox.PATIENCE for longer ones.
         metrics_file: Prometheus text is kept there.
@@ -126,6 +136,7 @@ def watch(
         out,
         judge,
         status=Status(bundle_sha256, metrics_file=metrics_file, report_s=report_s, first_retry_s=first_retry_s),
+        bundle=bundle,
     )
     with _stopped_by_signals(station):
         code = station.work(poll_s=poll_s, once=once)

@@ -162,6 +162,7 @@ def test_bench_takes_the_count_the_files_and_the_threads(
 
 def test_watch_judges_with_the_bundle_that_the_flags_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edge.station.hot_folder import watch as watching
+    from edge.station.hot_folder.bundle_on_disk import BundleOnDisk
 
     asked: dict[str, Any] = {}
 
@@ -174,6 +175,7 @@ def test_watch_judges_with_the_bundle_that_the_flags_name(tmp_path: Path, monkey
     assert main([*words, "--bundle", "nano"]) == 7
     (record,) = asked.pop("records")
     assert (record["id"], record["status"]) == ("w", "ok")
+    assert isinstance(asked.pop("bundle"), BundleOnDisk)
     assert asked == {
         "inbox": Path("in"),
         "out": Path("o"),

@@ -40,10 +40,13 @@ def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> No
         counts.record(record)
     counts.duplicates, counts.known = 4, 7
     counts.errors["out"] += 2
+    counts.bundle_replaced, counts.bundle_reloads = True, 5
     text = counts.text(waiting=6, faults=["out", "file", "file"])
     wafers = {("Scratch", "defect"): 2, ("Scratch", "review"): 1, ("none", "none"): 1}
     expected = {
         "info": [f'{{bundle_sha256="{"ab" * 32}"}} 1'],
+        "bundle_replaced": [" 1"],
+        "bundle_reloads_total": [" 5"],
         "start_time_seconds": [" 1000.0"],
         "wafers_total": [
             f'{{label="{label}",decision="{decision}"}} {wafers.get((label, decision), 0)}'
@@ -82,7 +85,7 @@ def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> No
         else:
             families[name].append(line.removeprefix(f"wafer_tf_{name}"))
     assert families == expected
-    gauges = ("info", "start_time_seconds", "fault", "queue_wafers", "last_record_timestamp_seconds")
+    gauges = ("info", "bundle_replaced", "start_time_seconds", "fault", "queue_wafers", "last_record_timestamp_seconds")
     assert kinds == {name: "gauge" if name in gauges else "counter" for name in expected} | {
         "judge_seconds": "histogram"
     }
