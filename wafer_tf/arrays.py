@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from wafer_tf.budget import Budget
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 
 WAFER_SET = ("flat", "offsets", "shapes", "lot", "wafer_index")
 """Arrays that an npz of many wafer maps must hold."""
@@ -95,7 +95,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
             warnings.simplefilter("ignore")
             shape, fortran, dtype = header(head)
     except _NO_HEADER as error:
-        raise ValueError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise ValueError(reason(error)) from error
     if any(type(side) is not int or side < 0 for side in shape):
         raise ValueError(f"shape {shape}")
     return shape, fortran, dtype
@@ -133,7 +133,7 @@ def read_entry(
         try:
             found: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
         except ValueError as error:
-            raise InputError(f"{where}: {key} is truncated ({error}).") from error
+            raise InputError(f"{where}: {key} is truncated ({reason(error)}).") from error
     if dtype.kind == "U":
         _check_text(where, found, key)
     return found
@@ -158,7 +158,7 @@ def checked_entry(
             declared, _, dtype = read_header(stream)
             start = stream.tell()
         except ValueError as error:
-            raise InputError(f"{where}: {key} is no npy array ({error}).") from error
+            raise InputError(f"{where}: {key} is no npy array ({reason(error)}).") from error
     if dtype.hasobject or dtype.kind not in kinds or not 0 < dtype.itemsize <= 4 * MAX_TEXT:
         raise InputError(f"{where}: {key} holds {dtype}; expected {_WORDS[kinds]}.")
     if shape is not None and declared != shape:

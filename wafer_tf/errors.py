@@ -29,3 +29,17 @@ class GateError(WaferError):
     """A quantized model that lost more than the accuracy gate allows (exit code 5)."""
 
     exit_code = 5
+
+
+MAX_REASON = 200
+"""Characters of what another library says, which may quote the file; see `reason`."""
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of another library says, in a part of a line.
+
+    Examples:
+        >>> reason(ValueError("no header\\nat all")), reason(ValueError())
+        ('no header', 'ValueError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON]

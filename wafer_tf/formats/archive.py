@@ -14,7 +14,7 @@ import numpy as np
 from wafer_tf.arrays import DAMAGED, PACKINGS, WAFER_SET, open_zip, read_entry
 from wafer_tf.budget import Budget
 from wafer_tf.dies import bad_sides, check_map, sides_fit
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 from wafer_tf.formats.opened import MAX_WHOLE, Opened
 from wafer_tf.formats.options import Options
 from wafer_tf.formats.read import read_opened
@@ -122,7 +122,7 @@ def _guarded(name: str, wafers: Iterator[WaferMap | InputError]) -> Iterator[Waf
 
 
 def _damaged(name: str, error: Exception) -> InputError:
-    return InputError(f"{name}: damaged zip archive ({error}); expected a whole one. Copy it anew.")
+    return InputError(f"{name}: damaged zip archive ({reason(error)}); expected a whole one. Copy it anew.")
 
 
 def _wafer_set(archive: zipfile.ZipFile, name: str, budget: Budget) -> Iterator[WaferMap | InputError]:

@@ -186,7 +186,7 @@ class _Content:
 def _wafer(found: _Map, content: _Content, options: Options) -> WaferMap:
     said, notes = found.attributes, Notes()
     wafer = said.get("substrateid", "").strip()
-    name = f"{content.name}, wafer {wafer or f'of line {found.line}'}"
+    name = f"{content.name}, wafer {wafer[:40] or f'of line {found.line}'}"
     kind_of = said.get("substratetype", "Wafer").strip()
     if kind_of.casefold() != "wafer":
         raise InputError(f"{name}: a {kind_of[:20]}, by its SubstrateType; expected a Wafer.")

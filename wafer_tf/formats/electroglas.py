@@ -59,7 +59,7 @@ def _wafer(
 ) -> WaferMap:
     notes = Notes()
     wafer = first_of(said, WAFER)
-    name = f"{file_name}, wafer {wafer}" if wafer else file_name
+    name = f"{file_name}, wafer {wafer[:40]}" if wafer else file_name
     good = {code.lstrip("0") or "0" for code in options.pass_bins} if options.pass_bins is not None else {"1"}
     passes = np.array([code in good for code in known], np.bool_)
     if not len(codes):

@@ -100,7 +100,7 @@ def _bin(attributes: Mapping[str, str], where: str) -> Bin:
 def _wafer(device: _Device, options: Options, file_name: str) -> WaferMap:
     said, notes = device.attributes, Notes()
     wafer = _first(said, *_WAFER)
-    name = f"{file_name}, wafer {wafer or f'of line {device.line}'}"
+    name = f"{file_name}, wafer {wafer[:40] or f'of line {device.line}'}"
     declared = {side: _side(said, side, name) for side in ("rows", "columns")}
     if all(declared.values()):
         check_sides((declared["rows"], declared["columns"]), name)

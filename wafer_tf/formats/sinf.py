@@ -66,7 +66,7 @@ def _row(line: int, cells: list[str], width: int, name: str) -> _Row:
 def _wafer(file_name: str, said: Mapping[str, str], rows: Sequence[_Row], options: Options) -> WaferMap:
     notes = Notes()
     wafer = said.get("wafer", "")
-    name = f"{file_name}, wafer {wafer}" if wafer else file_name
+    name = f"{file_name}, wafer {wafer[:40]}" if wafer else file_name
     if not rows or not rows[0].dies:
         raise InputError(f"{name}: no RowData line with dies; the file is cut off, or no SINF map.")
     row_count, col_count = (

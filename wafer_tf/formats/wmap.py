@@ -48,7 +48,7 @@ def read(file: Opened, options: Options) -> MapFile:
 def _wafer(file_name: str, said: Mapping[str, str], rows: Sequence[tuple[int, int, str]], options: Options) -> WaferMap:
     notes = Notes()
     wafer = first_of(said, WAFER)
-    name = f"{file_name}, wafer {wafer}" if wafer else file_name
+    name = f"{file_name}, wafer {wafer[:40]}" if wafer else file_name
     for place, (line, number, _) in enumerate(rows):
         if number != rows[0][1] + place:
             raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS
 from wafer_tf.budget import Budget
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 from wafer_tf.formats.die_table import FORMAT, words_of
 from wafer_tf.formats.grid_cells import CellRows, drawn
 from wafer_tf.formats.grids import wafer_of
@@ -31,6 +31,12 @@ MAX_UNPACKED = 256 * 2**20
 """Bytes all parts of a workbook may unpack to; sheets are read as they unpack."""
 MAX_PART = 32 * 2**20
 """Bytes each part but a sheet may unpack to: its texts and styles are in memory as a whole."""
+OBJECT = 128
+"""Bytes of memory for each byte of a part that openpyxl makes objects of, an empty style of five bytes among them."""
+_OBJECTS = re.compile(r"xl/styles\.xml|xl/workbook\.xml|\[Content_Types\]\.xml|docProps/.*|.*\.rels", re.IGNORECASE)
+TEXT = 8
+"""Bytes of memory for each byte of the texts that cells share."""
+_TEXTS = re.compile(r"xl/sharedStrings\.xml", re.IGNORECASE)
 MAX_PARTS = 1000
 MAX_CELLS = 8_000_000
 """Cells all sheets may have, empty ones within their rows among them; a million rows of eight."""
@@ -110,8 +116,9 @@ def read_parquet_dies(path: str | os.PathLike[str] | io.BytesIO, options: Option
         dies = rows.dies()
         budget.hold(int(np.bincount(dies.wafers).max(initial=0)) * _DIE, "the largest of its wafers")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{name}: damaged or truncated Parquet file ({line}); expected a whole one.") from error
+        raise InputError(
+            f"{name}: damaged or truncated Parquet file ({reason(error)}); expected a whole one."
+        ) from error
     return MapFile(format=FORMAT, version="Parquet", wafers=wafers_of_dies(dies, {}, options, name))
 
 
@@ -152,7 +159,16 @@ def _check_parts(data: bytes, name: str) -> None:
                     f"{name}: its parts claim {size} bytes of {len(data)} packed; expected at most {MAX_UNPACKED}, "
                     "packed by deflate. The file is damaged, too large or made to exhaust memory."
                 )
+            budget = Budget(name, len(data))
             for part in parts:
+                if (
+                    cost := OBJECT
+                    if _OBJECTS.fullmatch(part.filename)
+                    else TEXT
+                    if _TEXTS.fullmatch(part.filename)
+                    else 0
+                ):
+                    budget.hold(cost * part.file_size, part.filename)
                 if part.filename.endswith((".xml", ".rels")):
                     with archive.open(part) as stream:
                         start = stream.read(4096)
@@ -250,5 +266,6 @@ def _grid(first: list[list[str]], rest: Iterator[list[str]], options: Options, w
 
 
 def _damaged(name: str, error: Exception) -> InputError:
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{name}: damaged .xlsx workbook ({line[:200]}); expected a whole one. Save it anew, or as CSV.")
+    return InputError(
+        f"{name}: damaged .xlsx workbook ({reason(error)}); expected a whole one. Save it anew, or as CSV."
+    )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS, open_zip, read_entry, read_header
 from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED, Die, bad_sides, sides_fit
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 from wafer_tf.readers.class_names import class_code, class_codes, spelling_notes
 from wafer_tf.readers.source import (
     MAX_CELLS,
@@ -67,7 +67,9 @@ def open_stack(path: str | os.PathLike[str]) -> Source:
     except InputError:
         raise
     except DAMAGED as error:
-        raise InputError(f"{path}: damaged or truncated npz archive ({error}); expected a whole one.") from error
+        raise InputError(
+            f"{path}: damaged or truncated npz archive ({reason(error)}); expected a whole one."
+        ) from error
 
 
 def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:
@@ -119,7 +121,7 @@ def _maps(path: Path, archive: zipfile.ZipFile, key: str, budget: Budget) -> tup
         try:
             shape, fortran, dtype = read_header(stream)
         except ValueError as error:
-            raise InputError(f"{path}: {key} is no npy array ({error}).") from error
+            raise InputError(f"{path}: {key} is no npy array ({reason(error)}).") from error
         if dtype.hasobject or dtype.kind not in "iufb":
             raise InputError(
                 f"{path}: {key} holds {dtype}; expected whole numbers 0 to 2. Maps of several sizes: save them as a "
@@ -184,7 +186,7 @@ def _of_text(
         try:
             _, _, dtype = read_header(stream)
         except ValueError as error:
-            raise InputError(f"{path}: {key} is no npy array ({error}).") from error
+            raise InputError(f"{path}: {key} is no npy array ({reason(error)}).") from error
     if dtype.kind != "U":
         raise InputError(
             f"{path}: {key} holds {dtype}; expected names of classes ({', '.join(CLASSES)}), as text: numbers do not "

@@ -14,7 +14,7 @@ import numpy as np
 from wafer_tf.arrays import DAMAGED, WAFER_SET, checked_entry, open_zip, read_entry, read_header
 from wafer_tf.budget import Budget
 from wafer_tf.dies import UNLABELLED
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 from wafer_tf.readers.class_names import class_codes, spelling_notes
 from wafer_tf.readers.source import (
     MAX_CELLS,
@@ -63,7 +63,9 @@ def _told(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except DAMAGED as error:
-        raise InputError(f"{path}: damaged or truncated npz archive ({error}); expected a whole one.") from error
+        raise InputError(
+            f"{path}: damaged or truncated npz archive ({reason(error)}); expected a whole one."
+        ) from error
 
 
 def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:

@@ -9,7 +9,7 @@ from typing import IO, BinaryIO, cast
 
 from wafer_tf.arrays import DAMAGED, PACKINGS, open_zip
 from wafer_tf.budget import Budget
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 from wafer_tf.formats.packed import unpacked
 from wafer_tf.formats.recognise import PACKED
 from wafer_tf.readers.lswmd import PICKLE_STARTS, open_lswmd
@@ -90,7 +90,9 @@ def _content(path: Path, member: str | None, budget: Budget) -> Iterator[IO[byte
     except InputError:
         raise
     except DAMAGED as error:
-        raise InputError(f"{path}: damaged zip archive ({error}); expected a whole one. Copy it anew.") from error
+        raise InputError(
+            f"{path}: damaged zip archive ({reason(error)}); expected a whole one. Copy it anew."
+        ) from error
 
 
 def _copy(start: bytes, content: IO[bytes], disk: IO[bytes], budget: Budget, *, counted: bool) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 from wafer_tf.readers.class_names import class_codes, spelling_notes
 from wafer_tf.readers.parquet_pages import DICTIONARY, Chunk, check_footer, check_pages
 from wafer_tf.readers.source import (
@@ -295,5 +295,4 @@ def _text(path: Path, column: Any, name: str, budget: Budget) -> NDArray[np.str_
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"{path}: damaged or truncated Parquet file ({first_line}); expected a whole wafer set.")
+    return InputError(f"{path}: damaged or truncated Parquet file ({reason(error)}); expected a whole wafer set.")

@@ -1,3 +1,4 @@
+import re
 import struct
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_a_wmap_of_the_size_of_the_real_one_keeps_its_figures() -> None:
 def test_a_wmap_is_turned_by_orient(orientation: int) -> None:
     data = write_wmap(SMALL, orientation=orientation)
     assert the_wafer(data, Options(orient=orientation)).grid.tolist() == SMALL.tolist()  # type: ignore[arg-type]
+
+
+def test_a_refusal_quotes_no_long_name_in_full() -> None:
+    with pytest.raises(InputError, match=r", wafer W{40}: \d+ good dies") as told:
+        the_wafer(re.sub(rb"WAFID \S+", b"WAFID " + b"W" * 9000, write_wmap(SMALL)).replace(b"SUMPAS 21", b"SUMPAS 22"))
+    assert len(str(told.value)) < 400
 
 
 def test_skipped_codes_of_a_wmap_are_no_die() -> None:

@@ -1,13 +1,19 @@
-"""Read files in a child process, each with the memory that it took."""
+"""Files of equal wafers by the thousand; and what it takes to read files, each in a child process."""
 
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests import ROOT
+from wafer_tf.readers.parquet import schema
 
 MB = 2**20
 _CHILD = """
@@ -52,3 +58,27 @@ def found(paths: Sequence[Path]) -> list[Found]:
 def within(one: Found, size: int) -> bool:
     """Whether reading a file of `size` bytes took no more memory than any may."""
     return one.peak <= max(256 * MB, 4 * size)
+
+
+def constant(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(rows, np.int8)), pa.array([value], kind)
+    ).dictionary_decode()
+
+
+def a_set(rows: int, *, dies: pa.Array | None = None, side: int = 3, lot: str = "a", **writing: Any) -> bytes:
+    """Return a set of equal wafers, of columns that Arrow packs to next to nothing."""
+    columns: dict[str, pa.Array] = {
+        "dies": constant(bytes([1]) * (side * side), rows, pa.binary()) if dies is None else dies,
+        "rows": constant(side, rows, pa.int32()),
+        "cols": constant(side, rows, pa.int32()),
+        "lot": constant(lot, rows, pa.string()),
+        "wafer_index": constant(0, rows, pa.int32()),
+        "label": constant("none", rows, pa.string()),
+        "split": constant("", rows, pa.string()),
+    }
+    fields = [field for field in schema() if field.name in columns]
+    table = pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields, metadata=schema().metadata))
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd", **writing)
+    return out.getvalue()

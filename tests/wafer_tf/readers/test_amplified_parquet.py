@@ -10,39 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.wafer_tf.readers.amplified import MB, Found, found, within
+from tests.wafer_tf.readers.amplified import MB, Found, a_set, constant, found, within
 from wafer_tf.budget import Budget
 from wafer_tf.errors import InputError
 from wafer_tf.readers import open_source, read
-from wafer_tf.readers.parquet import schema, write_parquet
+from wafer_tf.readers.parquet import write_parquet
 from wafer_tf.readers.parquet_pages import check_footer, check_pages
 from wafer_tf.waferset import WaferSet
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from /proc")
-
-
-def constant(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(rows, np.int8)), pa.array([value], kind)
-    ).dictionary_decode()
-
-
-def a_set(rows: int, *, dies: pa.Array | None = None, side: int = 3, lot: str = "a", **writing: Any) -> bytes:
-    """Return a set of equal wafers, of columns that Arrow packs to next to nothing."""
-    columns: dict[str, pa.Array] = {
-        "dies": constant(bytes([1]) * (side * side), rows, pa.binary()) if dies is None else dies,
-        "rows": constant(side, rows, pa.int32()),
-        "cols": constant(side, rows, pa.int32()),
-        "lot": constant(lot, rows, pa.string()),
-        "wafer_index": constant(0, rows, pa.int32()),
-        "label": constant("none", rows, pa.string()),
-        "split": constant("", rows, pa.string()),
-    }
-    fields = [field for field in schema() if field.name in columns]
-    table = pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields, metadata=schema().metadata))
-    out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd", **writing)
-    return out.getvalue()
 
 
 def of_dies(rows: int, **columns: Any) -> bytes:

@@ -86,6 +86,17 @@ def test_an_npz_with_one_wrong_byte_gives_wafers_or_an_input_error(tmp_path: Pat
             assert "maps.npz" in str(error)
 
 
+def test_a_refusal_that_quotes_a_damaged_archive_is_one_short_line(tmp_path: Path) -> None:
+    whole = npz(tmp_path / "maps.npz", lambda name, content: (name, content)).read_bytes()
+    place = whole.index(b"PK\3\4", 4)  # the second entry
+    name = (len(whole) - place - 100).to_bytes(2, "little")  # is as long as all behind it
+    (tmp_path / "maps.npz").write_bytes(whole[: place + 26] + name + whole[place + 28 :])
+    with pytest.raises(InputError, match=r"File name in directory 'offsets.npy' and header") as told:
+        read(tmp_path / "maps.npz")
+    assert len(str(told.value)) < 350 + len(str(tmp_path))
+    assert "\n" not in str(told.value)
+
+
 # === Folders of grids ===
 
 

@@ -149,6 +149,7 @@ def test_a_workbook_made_to_exhaust_memory_is_refused_before_it_is_unpacked(monk
     start = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
     for part, content, says in (
         ("xl/sharedStrings.xml", b"<sst>" + b" " * (excel.MAX_PART + 1), "its parts claim"),
+        ("xl/styles.xml", b"<styleSheet><cellXfs>" + b"<xf/>" * 400_000, "xl/styles.xml takes over 268435456 bytes"),
         (sheet, b'<!DOCTYPE a [<!ENTITY b "c">]><a/>', "begins with no element"),
         (sheet, b"<!-- x -->" + b"<a/>", "begins with no element"),
         (sheet, start + far + b"</sheetData></worksheet>", "over 8000000 cells"),
