@@ -13,7 +13,7 @@ bench      how fast this machine is with it
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,8 +24,6 @@ from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from edge.station.classifier import Classifier
-    from edge.station.e142_files import E142Folder
     from edge.station.records import Record
 
 EXAMPLE = """examples:
@@ -96,20 +94,29 @@ def watch(args: argparse.Namespace) -> int:
     from edge.station.e142_files import E142Folder
     from edge.station.hot_folder.bundle_on_disk import BundleOnDisk
     from edge.station.hot_folder.watch import run
+    from edge.station.reading.reader import Reader
     from wafer_tf.released import bundle_folder
 
     classifiers = [load(args)]
     folder = None if args.e142 is None else E142Folder(args.e142, latest=True)
 
-    def judge(file: bytes | BinaryIO, name: str) -> Iterable["Record"]:
-        return _judged(classifiers[-1], file, name, folder)
+    reader = Reader(classifiers[-1].options)
+
+    def judge(file: bytes | BinaryIO, name: str) -> Iterator["Record"]:
+        for record, wafer in classifiers[-1].judge_found((name, found) for found in reader.find(file, name)):
+            if folder is not None:
+                folder.write(wafer, record)
+            yield record
 
     def reload() -> str:
         classifiers[:] = [load(args)]
         return classifiers[-1].bundle.sha256
 
     bundle = BundleOnDisk(bundle_folder(args.bundle), reload=reload if args.reload else None)
-    return run(args, judge, bundle_sha256=classifiers[-1].bundle.sha256, bundle=bundle)
+    try:
+        return run(args, judge, bundle_sha256=classifiers[-1].bundle.sha256, bundle=bundle)
+    finally:
+        reader.close()
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -158,19 +165,6 @@ def bench(args: argparse.Namespace) -> int:
     timing = measure(classifier, files, count=args.count, threads=args.threads)
     print(json.dumps(timing.to_json(), indent=2) if args.json else format_timing(timing))
     return 0
-
-
-def _judged(
-    classifier: "Classifier", file: bytes | BinaryIO, name: str, folder: "E142Folder | None"
-) -> Iterator["Record"]:
-    """Give the records of a file, each after its wafer's E142 file is written, where there is a folder for them."""
-    from edge.station.inputs import find_maps
-
-    found = ((name, item) for item in find_maps(file, name, classifier.options))
-    for record, wafer in classifier.judge_found(found):
-        if folder is not None:
-            folder.write(wafer, record)
-        yield record
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def test_the_packed_station_holds_its_modules_and_no_others(station_pyz: Path) -
     assert {
         "edge/station/__main__.py",
         "edge/station/hot_folder/watch.py",
+        "edge/station/reading/child.py",
         "edge/station/speed.py",
         "wafer_tf/encoding.py",
     } < set(names)
