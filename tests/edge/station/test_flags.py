@@ -143,6 +143,7 @@ def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
             "metrics_file": None,
             "once": False,
             "e142": None,
+            "reload": False,
         }
         | common
         | _unsaid()

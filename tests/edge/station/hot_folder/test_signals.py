@@ -76,8 +76,8 @@ def test_what_a_user_leaves_out_is_this(
     class Station:
         stop = None
 
-        def __init__(self, inbox: Any, out: Path, judge: Any, *, status: Any) -> None:
-            asked.update(inbox=inbox, out=out, judge=judge, status=status)
+        def __init__(self, inbox: Any, out: Path, judge: Any, *, status: Any, bundle: Any) -> None:
+            asked.update(inbox=inbox, out=out, judge=judge, status=status, bundle=bundle)
 
         def work(self, **options: Any) -> int:
             asked.update(options)
@@ -107,7 +107,7 @@ def test_what_a_user_leaves_out_is_this(
     metrics = {"metrics_file": tmp_path / "m", "report_s": 5.0, "first_retry_s": 0.1}
     plain = {"metrics_file": None, "report_s": 60.0, "first_retry_s": 1.0}
     assert asked["status"] == (BUNDLE, metrics if given else plain)
-    assert (asked["out"], asked["judge"]) == (tmp_path / "out", judge)
+    assert (asked["out"], asked["judge"], asked["bundle"]) == (tmp_path / "out", judge, None)
     assert (asked["poll_s"], asked["once"]) == ((0.5, True) if given else (1.0, False))
 
 
