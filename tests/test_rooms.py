@@ -80,6 +80,7 @@ NEEDED_AT_IMPORT = {
     "training.announce": {"keras"},  # a Keras callback
     "training.train": {"keras"},
     "training.progress": {"keras", "tensorflow"},  # a Keras callback
+    "training.averaging": {"keras", "tensorflow"},  # a Keras callback
     "app": {"streamlit"},
 }
 """Rooms, and modules, that are imported only where what they need is needed anyway."""
