@@ -1,18 +1,24 @@
 """Kill the station at random moments of its work in a folder, and look each time that no wafer was lost or doubled.
 
     python -m benchmarks.hot_folder_kills BUNDLE --formats 200 --out benchmarks/hot_folder_kills.json
+    python -m benchmarks.hot_folder_kills BUNDLE --formats 200 --poison 3 --out benchmarks/hot_folder_kills.json
 
 A round is a folder of 1,000 different synthetic maps, 20 files that cannot be judged and 20 copies under other names,
 and with --formats so many files of tools' formats, of which six in sixteen hold four wafers.
 The station starts, is killed with SIGKILL at a random moment, and starts again, until nothing is left in the folder;
 then the next round begins, until there have been 200 kills. After every kill and at the end of every round `audit`
 compares the folder and the records with what was put there. The result is in hot_folder_kills.json.
+
+With --poison so many files of each of three kinds are among them: such as kill the station when they are opened, such
+as kill its reader, and such as take 2 GiB. All of them have to be on record in quarantine at the end, and no file that
+is well. Deaths by such a file are counted beside the kills; the result stands in the same file, as with_poison.
 """
 
 import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hot_folder_files import grids_as_npy, of_every_format
+from benchmarks.poisoned_station import poison
 from edge.station.hot_folder.inbox import DONE, QUARANTINE
 from edge.station.hot_folder.sealed import unsealed
 from edge.station.records import KEYS
@@ -30,6 +37,7 @@ from wafer_tf.command import CommandParser
 
 ROOT = Path(__file__).parents[1]
 POLL_S, SETTLE_S = 0.05, 0.1
+STATION, POISONED = "edge.station", "benchmarks.poisoned_station"
 
 
 def audit(inbox: Path, out: Path, sent: Mapping[str, bytes], maps: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -104,15 +112,19 @@ def _holds(path: Path, contents: bytes) -> bool:
     return path.exists() and path.read_bytes() == contents
 
 
-def _start(inbox: Path, out: Path, bundle: Path, *flags: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "edge.station", "watch", inbox, "--out", out, "--bundle", bundle, *flags]
+def _start(inbox: Path, out: Path, bundle: Path, *flags: str, module: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", module, "watch", inbox, "--out", out, "--bundle", bundle, *flags]
     command += ["--poll", str(POLL_S), "--settle", str(SETTLE_S)]
     return subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-def _kill_at_random(inbox: Path, out: Path, bundle: Path, *, within_s: float, rng: random.Random) -> None:
-    """Start a station and kill it: one in five as it starts, the others within some seconds of watching."""
-    station = _start(inbox, out, bundle)
+def _kill_at_random(inbox: Path, out: Path, bundle: Path, *, within_s: float, rng: random.Random, module: str) -> bool:
+    """Start a station and kill it: one in five as it starts, the others within some seconds of watching.
+
+    Returns:
+        Whether it was killed here; False where a file of `poisoned_station` did.
+    """
+    station = _start(inbox, out, bundle, module=module)
     assert station.stderr is not None
     if rng.random() < 0.2:
         time.sleep(rng.uniform(0, 1))
@@ -120,14 +132,38 @@ def _kill_at_random(inbox: Path, out: Path, bundle: Path, *, within_s: float, rn
         said = ""
         while "watching" not in said:  # LiteRT may say something before
             line = station.stderr.readline()
+            if not line and station.wait() == -signal.SIGKILL and module == POISONED:
+                return False
             if not line:
                 raise RuntimeError(f"the station did not begin: {said}")
             said += line
         time.sleep(rng.uniform(0, within_s))
-    if station.poll() is not None:
-        raise RuntimeError(f"the station ended by itself: {station.communicate()[1]}")
+    code = station.poll()
     station.kill()
-    station.communicate()
+    said = station.communicate()[1]
+    if code is not None and not (code == -signal.SIGKILL and module == POISONED):
+        raise RuntimeError(f"the station ended by itself: {said}")
+    return code is None
+
+
+def _finish(inbox: Path, out: Path, bundle: Path, *, module: str) -> int:
+    """Let stations judge what is left; return how many a file of `poisoned_station` ended."""
+    for deaths in range(1000):
+        last = _start(inbox, out, bundle, "--once", module=module)
+        said = last.communicate()[1]
+        if last.returncode == 0:
+            return deaths
+        if not (last.returncode == -signal.SIGKILL and module == POISONED):
+            raise RuntimeError(said)
+    raise RuntimeError("a file ended the station 1,000 times")
+
+
+def _in_quarantine(inbox: Path, files: Mapping[str, bytes]) -> dict[str, int]:
+    """Count the deadly files in quarantine, and the files there that are well."""
+    there = {path.name for path in (inbox / QUARANTINE).iterdir()} & set(files)
+    bad = {name for name in files if name.startswith("bad-")}
+    deadly = {name for name in files if name.startswith("poison-")}
+    return {"deadly_in_quarantine": len(there & deadly), "well_in_quarantine": len(there - bad - deadly)}
 
 
 def main() -> int:
@@ -136,6 +172,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--maps", type=int, default=1000)
     parser.add_argument("--formats", metavar="N", type=int, default=0, help="files of tools' formats among them")
+    parser.add_argument("--poison", metavar="N", type=int, default=0, help="deadly files of each kind among them")
     parser.add_argument(
         "--within", metavar="S", type=float, default=1.0, help="a kill comes 0 to S seconds after the start"
     )
@@ -145,21 +182,23 @@ def main() -> int:
     bundle = args.bundle.resolve()
     ends: list[dict[str, int]] = []
     worst: Counter[str] = Counter()
-    kills = during = 0
+    kills = during = deaths = 0
+    module = POISONED if args.poison else STATION
     began = time.perf_counter()
     while kills < args.kills:
         files, maps = of_every_format(args.formats, seed=len(ends) + 1_000_000)
-        files |= grids_as_npy(args.maps, seed=len(ends))
+        files |= grids_as_npy(args.maps, seed=len(ends)) | poison(args.poison)
         wafers = len(set(files.values())) + sum(held - 1 for held in maps.values())
         with tempfile.TemporaryDirectory() as folder:
             inbox, out = Path(folder) / "in", Path(folder) / "out"
             inbox.mkdir()
-            for name, contents in files.items():
-                (inbox / name).write_bytes(contents)
+            for name in rng.sample(sorted(files), len(files)):  # the station takes the oldest first
+                (inbox / name).write_bytes(files[name])
             before = 0
             while kills < args.kills:
-                _kill_at_random(inbox, out, bundle, within_s=args.within, rng=rng)
-                kills += 1
+                killed = _kill_at_random(inbox, out, bundle, within_s=args.within, rng=rng, module=module)
+                kills += killed
+                deaths += not killed
                 found = audit(inbox, out, files, maps)
                 worst |= Counter({k: found[k] for k in ("lost", "duplicated", "invalid")})
                 worst += Counter(
@@ -173,12 +212,10 @@ def main() -> int:
                 before = found["on_record"]
                 if found["waiting"] == found["unmoved"] == 0:
                     break
-            last = _start(inbox, out, bundle, "--once")
-            said = last.communicate()[1]
-            if last.returncode != 0:
-                raise RuntimeError(said)
+            deaths += _finish(inbox, out, bundle, module=module)
             records = len((out / "records.jsonl").read_text().splitlines())
             ends.append(audit(inbox, out, files, maps) | {"records": records, "wafers": wafers})
+            ends[-1] |= _in_quarantine(inbox, files)
             print(f"round {len(ends)}: {kills} kills so far; {ends[-1]}", file=sys.stderr)
     result: dict[str, Any] = {
         "bundle_sha256": hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest(),
@@ -186,6 +223,8 @@ def main() -> int:
         "rounds": len(ends),
         "files_per_round": len(files),
         "of_tools_formats": len(maps),
+        "deadly_files_per_round": 3 * args.poison,
+        "deaths_by_a_deadly_file": deaths,
         "kills_while_it_was_judging": during,
         "kills_with_files_on_record_but_not_moved": worst["kills_with_unmoved_files"],
         "kills_with_a_torn_last_line": worst["kills_with_a_torn_line"],
@@ -199,8 +238,17 @@ def main() -> int:
     text = json.dumps(result, indent=2)
     print(text)
     if args.out:
-        args.out.write_text(text + "\n")
-    whole = all(end["records"] == end["wafers"] and end["on_record"] == len(files) for end in ends)
+        there = json.loads(args.out.read_text()) if args.out.exists() else {}
+        plain = {key: value for key, value in there.items() if key != "with_poison"} if args.poison else result
+        poisoned = result if args.poison else there.get("with_poison")
+        args.out.write_text(json.dumps(plain | ({"with_poison": poisoned} if poisoned else {}), indent=2) + "\n")
+    whole = all(
+        end["records"] == end["wafers"]
+        and end["on_record"] == len(files)
+        and end["deadly_in_quarantine"] == 3 * args.poison
+        and end["well_in_quarantine"] == 0
+        for end in ends
+    )
     return 0 if whole and not any(result["at_worst_after_a_kill"].values()) else 1
 
 
