@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from wafer_tf.budget import Budget
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, reason
 
 MAX_FOOTER = 1 << 21
 """Bytes of the summary at the end of a file, or a 64th part of it; Arrow takes 15 to 35 for each."""
@@ -34,7 +34,7 @@ _MORE = {0: 5, 2: 7, 3: 8}
 """By the kind of a page, the field of its header that says what is in it."""
 _WORD = 16
 """Bytes that Arrow sets aside for each entry of a dictionary, beside its content."""
-_LEAST = {"BOOLEAN": 1, "FIXED_LEN_BYTE_ARRAY": 1, "DOUBLE": 8, "INT64": 8, "INT96": 12}
+_LEAST = {0: 1, 2: 8, 3: 12, 5: 8, 7: 1}
 """Bytes that an entry of a dictionary has at least, by physical type, where that is not 4."""
 
 
@@ -46,6 +46,16 @@ class Page(NamedTuple):
     packed: int
     values: int
     encoding: int
+
+
+class Claim(NamedTuple):
+    """What the summary says of a column in one row group: physical type, values, bytes, where its pages begin."""
+
+    type: int
+    num_values: int
+    total_uncompressed_size: int
+    total_compressed_size: int
+    begin: int
 
 
 class Chunk(NamedTuple):
@@ -95,11 +105,12 @@ def check_pages(
     found: dict[str, list[Chunk]] = {name: [] for name in columns}
     rows = 0
     with _opened(path) as file:
+        claims = _claims(path, file, metadata)
         for group in range(metadata.num_row_groups):
             part = metadata.row_group(group)
             rows += part.num_rows
             for name, place in places.items():
-                chunk = part.column(place)
+                chunk = claims[group][place]
                 if chunk.num_values != part.num_rows:
                     raise InputError(
                         f"{path}: column {name} claims {chunk.num_values} values in row group {group} of "
@@ -126,15 +137,39 @@ def _places(path: Any, metadata: Any, columns: list[str]) -> dict[str, int]:
     return {name: paths.index(name) for name in columns}
 
 
-def _chunk(path: Any, file: BinaryIO, chunk: Any, where: str) -> Chunk:
-    begin = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < begin:
-        begin = chunk.dictionary_page_offset
+def _claims(path: Any, file: BinaryIO, metadata: Any) -> list[list[Claim]]:
+    """Return the claims of each row group, column by column.
+
+    Read here, for Arrow's own view of a column ends the process where its statistics are damaged (version 26).
+    """
+    end = file.seek(0, io.SEEK_END)
+    file.seek(end - 8)
+    size = int.from_bytes(file.read(4), "little")
+    file.seek(end - 8 - size)
+    try:
+        fields, _ = _struct(file.read(size), 0, 0)
+        claims = [[_claim(column[3]) for column in group[1]] for group in fields.get(4, [])]
+    except (IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: damaged footer of a Parquet file ({reason(error)}); expected a whole one.") from None
+    if {len(group) for group in claims} - {metadata.num_columns} or len(claims) != metadata.num_row_groups:
+        raise InputError(f"{path}: damaged footer of a Parquet file: row groups of other columns than its schema has.")
+    return claims
+
+
+def _claim(fields: dict[int, Any]) -> Claim:
+    begin, dictionary = fields[9], fields.get(11, 0)
+    numbers = (fields[1], fields[5], fields[6], fields[7], dictionary if 0 < dictionary < begin else begin)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("a column without numbers")
+    return Claim(*numbers)
+
+
+def _chunk(path: Any, file: BinaryIO, chunk: Claim, where: str) -> Chunk:
     values, sizes, encodings = 0, [0], set()
-    for page in _pages(path, file, begin, chunk.total_compressed_size, where):
+    for page in _pages(path, file, chunk.begin, chunk.total_compressed_size, where):
         sizes.append(page.size)
         if page.kind == 2:
-            if page.values * _LEAST.get(chunk.physical_type, 4) > page.size:
+            if page.values * _LEAST.get(chunk.type, 4) > page.size:
                 raise InputError(f"{path}: {where}: a dictionary of {page.values} values in {page.size} bytes.")
             sizes.append(_WORD * page.values)
             continue
@@ -196,7 +231,7 @@ def _page(fields: dict[int, Any]) -> Page | None:
 
 
 def _struct(data: bytes, place: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Return the whole numbers and structs among the fields, by number, and where the struct ends."""
+    """Return the whole numbers, structs and lists of structs among the fields, by number, and where the struct ends."""
     if depth > 8:
         raise ValueError("structs in structs")
     fields: dict[int, Any] = {}
@@ -230,7 +265,29 @@ def _value(data: bytes, place: int, kind: int, depth: int) -> tuple[Any, int]:
         return None, place + size
     if kind == 12:
         return _struct(data, place, depth + 1)
-    raise ValueError(f"a field of type {kind}")  # lists and maps, which no header of a page has
+    if kind in (9, 10):
+        return _list(data, place, depth + 1)
+    raise ValueError(f"a field of type {kind}")
+
+
+def _list(data: bytes, place: int, depth: int) -> tuple[list[Any], int]:
+    if depth > 8:
+        raise ValueError("lists in lists")
+    head = data[place]
+    size, place = (head >> 4, place + 1) if head >> 4 < 15 else _varint(data, place + 1)
+    if size > len(data) - place:
+        raise IndexError
+    values = []
+    for _ in range(size):
+        if head & 15 in (1, 2):  # true and false take a byte in a list
+            place += 1
+            continue
+        value, place = _value(data, place, head & 15, depth)
+        if head & 15 == 12:
+            values.append(value)
+    if place > len(data):
+        raise IndexError
+    return values, place
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:

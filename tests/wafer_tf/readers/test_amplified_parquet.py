@@ -184,3 +184,18 @@ def test_a_footer_that_is_most_of_a_large_file_is_refused_unread() -> None:
     file = io.BytesIO(b"PAR1" + bytes(3 * MB) + (3 * MB - 100).to_bytes(4, "little") + b"PAR1")
     with pytest.raises(InputError, match="its footer claims 3145628 bytes; expected at most 2097152"):
         check_footer(file)
+
+
+def test_statistics_that_arrow_would_end_the_process_at_are_read_or_refused(tmp_path: Path) -> None:
+    write_parquet(wafers(3, 9), tmp_path / "set.parquet")
+    data = (tmp_path / "set.parquet").read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    paths = [tmp_path / f"{number}.parquet" for number in range(300)]
+    rng = np.random.default_rng(5)
+    for path in paths:
+        forged = bytearray(data)
+        forged[int(rng.integers(footer, len(data) - 8))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(forged)
+    results = found(paths)  # in a child, whose end would fail this
+    assert len(results) == len(paths)
+    assert any(one.said for one in results) and any(one.wafers == 3 for one in results)
