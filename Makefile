@@ -47,7 +47,7 @@ app: $(READY)
 	$(RUN) -m app
 
 release: $(READY)
-	$(RUN) -m training.release --data $(MAPS)
+	$(RUN) -m training.release --data $(MAPS) --bundle-version $$(date +%Y%m%d)
 
 test: $(READY)
 	$(RUN) -m pytest

@@ -74,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", required=True, nargs="+", metavar="PATH", help="labelled maps, in one file or several")
     p.add_argument("--work", type=Path, default=Path("runs/release"), metavar="DIR", help="default runs/release")
     p.add_argument("--out", type=Path, default=Path("models"), metavar="DIR", help="default models")
+    p.add_argument(
+        "--bundle-version", type=int, default=0, metavar="N", help="number of the release, such as a date (default 0)"
+    )
     return p
 
 
@@ -99,7 +102,7 @@ def _release(args: argparse.Namespace) -> None:
             _call("training.fit", ["--data", str(maps), *flags, "--out", str(run)])
     for name in NAMES:
         if not (args.work / name / "bundle").exists():
-            _call("edge.convert", ["--int8", str(args.work / name)])
+            _call("edge.convert", ["--int8", str(args.work / name), "--bundle-version", str(args.bundle_version)])
     for name in NAMES:
         publish(args.work / name, args.out / name)
         print(f"{args.out / name}: released")
