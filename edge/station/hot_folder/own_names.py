@@ -10,7 +10,7 @@ from edge.station.hot_folder.record_files import DUPLICATES, RECORDS
 from wafer_tf.errors import UsageError
 
 FOLDERS = (DONE, QUARANTINE)
-FILES = (RECORDS, DUPLICATES, *(f"{name}.damaged" for name in (RECORDS, DUPLICATES)), IN_HAND, LOCK)
+FILES = (*(f"{name}{end}" for name in (RECORDS, DUPLICATES) for end in ("", ".end", ".damaged")), IN_HAND, LOCK)
 
 
 def check_own_names(inbox: Path, out: Path) -> None:
