@@ -114,7 +114,8 @@ def watch(args: argparse.Namespace) -> int:
 
     bundle = BundleOnDisk(bundle_folder(args.bundle), reload=reload if args.reload else None)
     try:
-        return run(args, judge, bundle_sha256=classifiers[-1].bundle.sha256, bundle=bundle)
+        sha256 = classifiers[-1].bundle.sha256
+        return run(args, judge, bundle_sha256=sha256, bundle=bundle, prepare=reader.start)
     finally:
         reader.close()
 

@@ -76,6 +76,7 @@ class HotFolder:
         *,
         status: Status,
         bundle: BundleOnDisk | None = None,
+        prepare: Callable[[bytes | BinaryIO], None] = lambda file: None,
     ) -> None:
         """Touch nothing yet.
 
@@ -84,9 +85,11 @@ class HotFolder:
             judge: see `watch.watch`.
             status: where counts and faults go.
             bundle: looked at between two batches.
+            prepare: see `watch.watch`.
         """
         self.stop: int | None = None
         self._inbox, self._out, self._judge, self._bundle = inbox, out, judge, bundle
+        self._prepare = prepare
         self._status, self._counts, self._faults = status, status.counts, status.faults
         self._ledger, self._claim, self._in_hand = Ledger(out), Claim(inbox.path, out), InHand(out / IN_HAND)
         self._open = self._was_open = False
@@ -241,20 +244,33 @@ class HotFolder:
         if found is None:
             return None
         taken, data = found
-        try:
-            if not self._in_hand.expects(name, taken.stamp):
-                self._in_hand.expect([(name, self._inbox.stamp(name)) for name in coming])
-            self._in_hand.take(name, taken.stamp)
-            with nullcontext() if isinstance(data, bytes | None) else data:
-                judged = self._judged(taken, data, new)
-            if judged is not None:
-                self._ledger.draft_records([line for _, line in judged.lines])
-            self._in_hand.drop()
-        except OSError as error:
-            self._lose_out(error)
-            return None
+        with nullcontext() if isinstance(data, bytes | None) else data:
+            try:
+                if data is not None:
+                    self._prepare(data)
+            except Exception as error:  # a fault of the station, as in `_judged`
+                self._status.fail(file_place(name), error)
+                return None
+            try:
+                judged = self._judged_in_hand(taken, data, new, coming)
+            except OSError as error:
+                self._lose_out(error)
+                return None
         if judged is not None:
             self._faults.clear(file_place(name))
+        return judged
+
+    def _judged_in_hand(
+        self, taken: Taken, data: bytes | BinaryIO | None, new: dict[str, list[Record]], coming: list[str]
+    ) -> _Judged | None:
+        """Judge a file while it is noted as in hand, and write its lines before it no longer is. Raises OSError."""
+        if not self._in_hand.expects(taken.name, taken.stamp):
+            self._in_hand.expect([(name, self._inbox.stamp(name)) for name in coming])
+        self._in_hand.take(taken.name, taken.stamp)
+        judged = self._judged(taken, data, new)
+        if judged is not None:
+            self._ledger.draft_records([line for _, line in judged.lines])
+        self._in_hand.drop()
         return judged
 
     def _judged(self, taken: Taken, data: bytes | BinaryIO | None, new: dict[str, list[Record]]) -> _Judged | None:

@@ -4,10 +4,11 @@ import argparse
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 from edge.station.hot_folder.bundle_on_disk import BundleOnDisk
 from edge.station.hot_folder.faults import FIRST_RETRY_S
@@ -60,7 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="judge what is there, then end; exit 4 if something failed")
 
 
-def run(args: argparse.Namespace, judge: JudgeFile, *, bundle_sha256: str, bundle: BundleOnDisk) -> int:
+def run(
+    args: argparse.Namespace,
+    judge: JudgeFile,
+    *,
+    bundle_sha256: str,
+    bundle: BundleOnDisk,
+    prepare: Callable[[bytes | BinaryIO], None],
+) -> int:
     """Watch as the flags of `add_arguments` say; return the exit code."""
     return watch(
         args.inbox,
@@ -68,6 +76,7 @@ def run(args: argparse.Namespace, judge: JudgeFile, *, bundle_sha256: str, bundl
         judge,
         bundle_sha256=bundle_sha256,
         bundle=bundle,
+        prepare=prepare,
         poll_s=args.poll,
         settle_s=args.settle,
         metrics_file=args.metrics_file,
@@ -82,6 +91,7 @@ def watch(
     *,
     bundle_sha256: str,
     bundle: BundleOnDisk | None = None,
+    prepare: Callable[[bytes | BinaryIO], None] = lambda file: None,
     poll_s: float = 1.0,
     settle_s: float = 2.0,
     metrics_file: str | os.PathLike[str] | None = None,
@@ -103,6 +113,8 @@ def watch(
             and is tried again.
         bundle_sha256: of the bundle that judges.
         bundle: what lies in its folder, which is looked at now and then.
+        prepare: does with a file what is slow and not its fault, before it is noted as in hand: a station that is
+            killed meanwhile raises no suspicion.
         poll_s: seconds between looks.
         settle_s: seconds a file must not have changed, over at least two looks; see inbox.PATIENCE for longer ones.
         metrics_file: Prometheus text is kept there.
@@ -138,6 +150,7 @@ def watch(
         judge,
         status=Status(bundle_sha256, metrics_file=metrics_file, report_s=report_s, first_retry_s=first_retry_s),
         bundle=bundle,
+        prepare=prepare,
     )
     with _stopped_by_signals(station):
         code = station.work(poll_s=poll_s, once=once)

@@ -38,6 +38,11 @@ class Reader:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
+    def start(self, file: bytes | BinaryIO) -> None:
+        """Start the process, if this file is for it and it is not there. Raises RuntimeError and OSError as `find`."""
+        if not (isinstance(file, bytes) and is_simple(file)):
+            self._connected()
+
     def find(self, file: bytes | BinaryIO, name: str) -> Iterator[Found]:
         """Give the maps of one file in order; bad input, and what its reader died of, is given as an error.
 

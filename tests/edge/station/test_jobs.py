@@ -167,6 +167,7 @@ def test_watch_judges_with_the_bundle_that_the_flags_name(tmp_path: Path, monkey
     asked: dict[str, Any] = {}
 
     def watch(inbox: Path, out: Path, judge: Any, **options: Any) -> int:
+        options.pop("prepare")(b"a tool's file")  # starts its reader, which the command ends
         asked.update(inbox=inbox, out=out, records=list(judge(npy(GRID), "w")), **options)
         return 7
 

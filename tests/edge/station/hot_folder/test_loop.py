@@ -237,3 +237,19 @@ def test_a_file_that_failed_and_was_taken_away_fails_no_more(inbox: Path, out: P
     assert status.faults.places() == ["file 'w001'"]
     station._ledger.close()
     station._claim.release()
+
+
+def test_what_prepares_for_a_file_comes_before_it_is_in_hand_and_fails_no_other(inbox: Path, out: Path) -> None:
+    notes: list[str] = []
+
+    def prepare(file: Any) -> None:
+        notes.append((out / "in_hand.json").read_text())
+        if file == b"1":
+            raise RuntimeError("no process can be started")
+
+    _send(inbox, 3)
+    assert once(inbox, out, prepare=prepare) == 4
+    assert [record["id"] for record in lines(out / "records.jsonl")] == ["w000", "w002"]
+    assert names(inbox) == {"w001"}
+    assert len(notes) >= 3
+    assert not any('"hand"' in note for note in notes)

@@ -76,7 +76,7 @@ def test_what_a_user_leaves_out_is_this(
     class Station:
         stop = None
 
-        def __init__(self, inbox: Any, out: Path, judge: Any, *, status: Any, bundle: Any) -> None:
+        def __init__(self, inbox: Any, out: Path, judge: Any, *, status: Any, bundle: Any, prepare: Any) -> None:
             asked.update(inbox=inbox, out=out, judge=judge, status=status, bundle=bundle)
 
         def work(self, **options: Any) -> int:

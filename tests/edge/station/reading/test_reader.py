@@ -118,7 +118,10 @@ def test_what_is_bounded_in_itself_starts_no_process(reader: Reader) -> None:
     for data in (npy(grid), text(grid), text(grid, " ")):
         assert is_simple(data)
         assert list(map(_plain, reader.find(data, "w"))) == list(map(_plain, find_maps(data, "w")))
+        reader.start(data)
     assert reader._process is None
+    reader.start(b"ROWCT:3\n")
+    assert reader._process is not None
     assert not is_simple(b"1,2\n" * (MAX_TEXT_HERE // 4 + 1))
     assert not is_simple(b"ROWCT:3\n1 2\n")
 
