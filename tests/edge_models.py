@@ -33,7 +33,7 @@ def resnet_files() -> Files:
 
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    model = build_model(ModelConfig(input_size=SIZE, width=4))
+    model = build_model(ModelConfig("resnet18", input_size=SIZE, width=4))
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             n = layer.gamma.shape[0]

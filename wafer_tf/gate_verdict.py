@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from wafer_tf.dies import CLASSES
 
+SHIPPED = "the file that ships"
+"""Where a check is of the file in the bundle, the others being of the files of folds."""
 _ROUNDING = 1e-9  # of differences of shares, in points
 
 
@@ -24,7 +26,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
     """Return why a gate's own figures are no pass, or None where they are one.
 
     Args:
-        gate: as in bundle.json: `applied`, `passed`, `limits`, `checks` and `comparison`.
+        gate: as in bundle.json: `applied`, `passed`, `limits`, `checks`, `comparison` and, where files of folds were
+            compared, `shipped_agreement`.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: figures are missing or are none.
@@ -34,7 +37,7 @@ def fault(gate: Mapping[str, Any]) -> str | None:
     for name in ("applied", "passed"):
         if gate[name] is not True:
             return f"the gate's own {name!r} is {gate[name]!r}"
-    due = _due(gate["limits"], gate["comparison"])
+    due = _due(gate["limits"], gate["comparison"], gate.get("shipped_agreement"))
     stated = {(check["name"], check["where"]): check for check in gate["checks"]}
     if len(stated) != len(gate["checks"]) or stated.keys() != due.keys():
         return f"the gate's {len(gate['checks'])} checks are not the {len(due)} that its limits and figures call for"
@@ -48,12 +51,16 @@ def fault(gate: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _due(limits: Mapping[str, Any], comparison: Mapping[str, Any]) -> dict[tuple[str, str], _Due]:
+def _due(
+    limits: Mapping[str, Any], comparison: Mapping[str, Any], shipped: float | None
+) -> dict[tuple[str, str], _Due]:
     for name, limit in limits.items():
         if not 0 <= limit <= 100:
             raise ValueError(f"{name} {limit}")
     agreement, least = 100 * comparison["agreement"]["value"], limits["min_agreement"]
     found = {("min_agreement", ""): _Due(least, agreement, agreement >= least - _ROUNDING)}
+    if shipped is not None:
+        found["min_agreement", SHIPPED] = _Due(least, 100 * shipped, 100 * shipped >= least - _ROUNDING)
     drop, most = 100 * comparison["macro_f1_drop"]["value"], limits["max_macro_f1_drop"]
     found["max_macro_f1_drop", ""] = _Due(most, drop, drop <= most + _ROUNDING)
     most = limits["max_recall_drop"]

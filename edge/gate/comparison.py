@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
+from wafer_tf.gate_verdict import SHIPPED
 from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
 from wafer_tf.scoring.scores import rates
 
 DRAWS = 1000
-SHIPPED = "the file that ships"
 _K = len(CLASSES)
 _ROUNDING = 1e-9  # of differences of shares, in points
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.gate.comparison import SHIPPED, Check, Comparison
+from edge.gate.comparison import Check, Comparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
+from wafer_tf.gate_verdict import SHIPPED
 from wafer_tf.reporting.words import WIDTH, span
 from wafer_tf.scoring.bootstrap import Estimate
 from wafer_tf.scoring.scores import Scores

@@ -34,9 +34,10 @@ def test_the_released_models_passed(name: str) -> None:
     agreement=st.floats(0.99, 1) | st.just(0.995),
     drop=SHARE,
     recalls=st.lists(st.tuples(SHARE, SHARE | st.just(NAN)) | st.just((NAN, NAN)), min_size=9, max_size=9),
+    shipped=st.none() | st.floats(0.99, 1) | st.just(0.995),
 )
 def test_it_is_the_verdict_of_the_gate_itself(
-    agreement: float, drop: float, recalls: list[tuple[float, float]]
+    agreement: float, drop: float, recalls: list[tuple[float, float]], shipped: float | None
 ) -> None:
     comparison = Comparison(
         wafers=9,
@@ -58,8 +59,9 @@ def test_it_is_the_verdict_of_the_gate_itself(
         mcnemar_p=1.0,
     )
     limits = Limits()
-    checks = comparison.checks(limits)
+    checks = comparison.checks(limits, shipped=shipped)
     gate = {"applied": True, "passed": True, "limits": to_json(limits), "checks": to_json(checks)}
+    gate |= {} if shipped is None else {"shipped_agreement": shipped}
     gate = json.loads(json.dumps(gate | {"comparison": comparison.to_json()}))
     assert (fault(gate) is None) == all(check.passed for check in checks)
 

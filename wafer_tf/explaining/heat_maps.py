@@ -217,7 +217,8 @@ def layers_to_explain(model: "keras.Model") -> list[str]:
 def default_layers(model: "keras.Model", method: str) -> tuple[str, ...]:
     """Return the layers a method looks at: LayerCAM the last of the finest, the others the last of all, fused both.
 
-    For ResNet18 at 64 x 64 with the small stem: stack0_block1_out (32 x 32 cells) and stack3_block1_out (8 x 8).
+    For ResNet18 at 64 x 64 with the small stem: stack0_block1_out (32 x 32 cells) and stack3_block1_out (8 x 8). For
+    ResNet16 and ResNet14, whose last stack has 4 x 4: stack0_block0_out and stack2_block1_out (8 x 8).
     """
     names = layers_to_explain(model)
     if not names:

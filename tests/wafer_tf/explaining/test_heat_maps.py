@@ -34,7 +34,7 @@ def models() -> dict[str, keras.Model]:
     keras.utils.set_random_seed(1)
     # Not narrower than 8: the gradients taken here are those of the weights too, and oneDNN's AVX2 kernel for that of a
     # 1 x 1 convolution with stride 2 writes beyond its memory below 8 channels (oneDNN, issue 6035).
-    configs = [ModelConfig(width=8), ModelConfig(width=4, architecture="baseline")]
+    configs = [ModelConfig("resnet18", width=8), ModelConfig(width=4, architecture="baseline")]
     return {config.architecture: build_model(config) for config in configs}
 
 
@@ -172,11 +172,13 @@ def test_a_model_of_mixed_precision_is_explained_in_float32(
 def test_the_layer_looked_at_has_at_least_8_by_8_cells_in_every_model() -> None:
     for config in (
         ModelConfig(),
+        ModelConfig("resnet14", width=8),
+        ModelConfig("resnet18", width=24),
         ModelConfig(architecture="baseline"),
-        ModelConfig(width=64, stem="imagenet"),
+        ModelConfig("resnet18", width=64, stem="imagenet"),
         ModelConfig(input_size=32),
         ModelConfig(architecture="baseline", input_size=32),
-        ModelConfig(width=64, stem="imagenet", input_size=32),
+        ModelConfig("resnet18", width=64, stem="imagenet", input_size=32),
         ModelConfig(input_size=97),
     ):
         model = build_model(config)
@@ -185,8 +187,8 @@ def test_the_layer_looked_at_has_at_least_8_by_8_cells_in_every_model() -> None:
             assert min(model.get_layer(name).output.shape[1:3]) >= MIN_CELLS
 
 
-def test_the_default_layers_of_the_default_model_are_as_documented() -> None:
-    model = build_model(ModelConfig(width=4))
+def test_the_default_layers_of_the_resnet18_are_as_documented() -> None:
+    model = build_model(ModelConfig("resnet18", width=4))
     fine, deep = "stack0_block1_out", "stack3_block1_out"
     assert default_layers(model, "fused") == (fine, deep)
     assert default_layers(model, "layercam") == (fine,)
