@@ -19,7 +19,7 @@ from edge.gate.golden import golden
 from edge.gate.provenance import provenance
 from edge.gate.text import footnotes, format_checks, format_models
 from edge.gate.time_per_map import Latency, measure
-from edge.quantization.calibration import Calibration, choose, in_turn
+from edge.quantization.calibration import Calibration, choose
 from edge.quantization.metadata import append_metadata
 from edge.quantization.quantize import quantizer
 from edge.quantization.recipes import RECIPES, Attempt, attempts
@@ -100,7 +100,8 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
         of_folds = [_of_fold(run, wafers, split, fold, stack) for fold in range(split.folds)]
         if of_folds:
             float_logits = np.asarray(run.read_array("logits.npz", "test"), np.float32)
-            sample = test.select(in_turn(test.label, SHIPPED_MAPS, seed=options.seed))
+            drawn = np.random.default_rng(options.seed).permutation(len(test))[:SHIPPED_MAPS]  # of the mix of all
+            sample = test.select(np.sort(drawn))
             its_calls = decision.probabilities(predict_logits(main.model, sample)).argmax(axis=1)
             shipped = Shipped(sample, its_calls)
         else:
