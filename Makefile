@@ -15,7 +15,7 @@ SUPPLY_READY := $(SUPPLY)/.ready
 MAPS := ../shared/data/wm811k/wm811k_full_dev.npz ../shared/data/wm811k/wm811k_none_extra.npz
 
 help:
-	@echo "make fit    set up, then train on the built-in maps (7 to 13 minutes of training on two cores)"
+	@echo "make fit    set up, then train on the built-in maps (some minutes of training on two cores)"
 	@echo "make app    set up, then open the web page with the model in models/wafer"
 	@echo "make release  set up, then train, quantize and gate models/ anew from MAPS (an hour or some, by the machine)"
 	@echo "make test   set up, then run the tests"
