@@ -86,9 +86,13 @@ def _gate(files: Files, _: Files, rng: np.random.Generator) -> None:
     """Limits so loose that anything passes them, and figures to match."""
     manifest = json.loads(files[MANIFEST])
     gate, limit = manifest["gate"], float(rng.uniform(1, 40))
-    gate["limits"]["min_agreement"] = gate["checks"][0]["limit"] = limit
+    gate["limits"]["min_agreement"] = limit
     gate["comparison"]["agreement"]["value"] = (limit + 1) / 100
-    gate["checks"][0]["value"] = 100 * gate["comparison"]["agreement"]["value"]
+    if "shipped_agreement" in gate:  # of a run by folds
+        gate["shipped_agreement"] = gate["comparison"]["agreement"]["value"]
+    for check in gate["checks"]:
+        if check["name"] == "min_agreement":
+            check |= {"limit": limit, "value": 100 * gate["comparison"]["agreement"]["value"]}
     reseal(files, manifest)
 
 

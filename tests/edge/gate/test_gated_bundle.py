@@ -259,7 +259,7 @@ def test_the_report_is_of_the_last_model_and_shows_all(passed: Candidate, failed
     assert parts[0].splitlines()[1].endswith("9.000  10.000")
     assert parts[1] == "The gate on int8, 30 calibration maps: FAIL"
     assert parts[2].startswith("FAIL  called the same")
-    assert parts[3].startswith("In the file: operators 8 CONV_2D, 1 FULLY_CONNECTED, 1 MEAN;")
+    assert parts[3].startswith("In the file: operators 6 ADD, 16 CONV_2D, 1 FULLY_CONNECTED, 1 MEAN, 4 PAD;")
     assert max(map(len, parts[3].splitlines())) <= 120
     assert parts[4].startswith(f"{len(SPLIT.test)} maps of the run's test part")
     marked = gated_bundle._text([failed, passed], LATENCY, dataclasses.replace(OPTIONS, gated=False))
@@ -295,8 +295,8 @@ def test_the_findings_as_json_hold_the_gate_and_every_model(passed: Candidate, f
 
 def test_the_card_is_of_the_quantized_model_and_names_no_path(run: RunFolder, passed: Candidate) -> None:
     card = gated_bundle._card(run, passed, text="the table", passed=True)
-    assert card.startswith("# Model card: baseline, width 8, small stem, int8\n")
-    assert "../shared/data/wm811k/wm811k_dev.npz" not in card.split("## How to reproduce")[0]
+    assert card.startswith("# Model card: resnet14, width 8, small stem, int8\n")
+    assert "runs/release/wafers.parquet" not in card.split("## How to reproduce")[0]
     says = RECIPES["int8"].says
     assert card.endswith(
         f"\n## Quantization\n\nEvery figure above is of the quantized model: {says}. It passed the accuracy gate.\n\n"
