@@ -14,7 +14,7 @@ from training.out_of_fold import answer_out_of_fold, decide_out_of_fold
 from training.runtime import prepare, versions
 from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
-from training.train import train, weights_of
+from training.train import fill_classes, train, weights_of
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
@@ -57,7 +57,6 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
     wafers = load_data(config)
     split = split_of(config, run, wafers)
-    out_of_fold = answer_out_of_fold(config, run, wafers, split, strategy) if config.folds else None
     kept = split.train if config.fold is None else without_fold(config, split, wafers)
     training, validation, test = (wafers.select(part) for part in (kept, split.validation, split.test))
     training = fill_classes(training, config.synthetic, seed=config.seed)
@@ -75,9 +74,10 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         _say(f"run {run.path}")
     _say("class weights: " + ", ".join(f"{CLASSES[c]} {w:.2f}" for c, w in weights.items()))
 
-    start = starting_weights(config, WaferSet.concatenate([validation, test]))
+    start = starting_weights(config, wafers if config.folds else WaferSet.concatenate([validation, test]))
     if start.note:
         _say(start.note)
+    out_of_fold = answer_out_of_fold(config, run, wafers, split, strategy, start.source) if config.folds else None
     known = fingerprints(training if config.folds else WaferSet.concatenate([training, validation]))
     known = np.union1d(known, known_to_start(start.source))
     if config.teachers:
@@ -253,16 +253,6 @@ def load_data(config: FitConfig) -> WaferSet:
         kept = [order[wafers.label[order] == c][: config.limit_per_class] for c in range(len(CLASSES))]
         wafers = wafers.select(np.sort(np.concatenate(kept)))
     return wafers
-
-
-def fill_classes(training: WaferSet, wanted: int, *, seed: int) -> WaferSet:
-    """Fill every class with fewer than `wanted` training maps up to it, on die grids of the training maps."""
-    counts = {name: max(0, wanted - int(n)) for name, n in zip(CLASSES, training.class_counts(), strict=True)}
-    if not any(counts.values()):
-        return training
-    made = synthesize(counts, seed=seed, grids=[training.map(i) for i in range(len(training))])
-    _say("synthetic training maps: " + ", ".join(f"{name} {n}" for name, n in counts.items() if n))
-    return WaferSet.concatenate([training, made.wafers])
 
 
 def data_facts(data: str | None, wafers: WaferSet) -> Facts:

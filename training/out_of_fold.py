@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FitConfig
-from training.start import starting_weights
-from training.train import train
+from training.train import fill_classes, train
 from wafer_tf.decision.fitting import fit_decision
 from wafer_tf.dies import CLASSES
 from wafer_tf.learning.prediction import predict_logits
@@ -23,9 +22,12 @@ from wafer_tf.whole_files import whole_path
 
 
 def answer_out_of_fold(
-    config: FitConfig, run: RunFolder, wafers: WaferSet, split: Split, strategy: Any
+    config: FitConfig, run: RunFolder, wafers: WaferSet, split: Split, strategy: Any, start: str
 ) -> NDArray[np.float32]:
-    """Train a model without each fold, going on where an earlier call was stopped; return the (n, 9) logits."""
+    """Train a model without each fold as the one on all maps, from the same `start`; return the (n, 9) logits.
+
+    What an earlier call has finished is kept, and what it was stopped in goes on.
+    """
     logits = np.zeros((len(wafers), len(CLASSES)), np.float32)
     for fold in range(split.folds):
         inside, outside = (wafers.select(np.flatnonzero(part)) for part in (split.part != fold, split.part == fold))
@@ -34,7 +36,7 @@ def answer_out_of_fold(
         if not one.done:
             print(f"fold {fold + 1} of {split.folds}: {len(inside)} maps, {len(outside)} to judge", file=sys.stderr)
             one.write_json("config.json", {"config": config.to_json()})
-            start = starting_weights(config, outside).source
+            inside = fill_classes(inside, config.synthetic, seed=config.seed)
             model, _ = train(config, one, training=inside, validation=None, start=start, strategy=strategy)
             with whole_path(path / "model.keras") as file:
                 model.save(file)

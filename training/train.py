@@ -1,5 +1,6 @@
 """Train one model: the part of a run between the split and the report."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.learning.models import build_model, load_backbone_weights
 from wafer_tf.learning.pipeline import Epochs, evaluation_batches, steps_per_epoch, training_batches
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
 
@@ -100,6 +102,17 @@ def train(
     best = build_model(config.model)
     progress.load_best(best)
     return best, progress
+
+
+def fill_classes(training: WaferSet, wanted: int, *, seed: int) -> WaferSet:
+    """Fill every class with fewer than `wanted` training maps up to it, on die grids of the training maps."""
+    counts = {name: max(0, wanted - int(n)) for name, n in zip(CLASSES, training.class_counts(), strict=True)}
+    if not any(counts.values()):
+        return training
+    made = synthesize(counts, seed=seed, grids=[training.map(i) for i in range(len(training))])
+    words = ", ".join(f"{name} {n}" for name, n in counts.items() if n)
+    print(f"synthetic training maps: {words}", file=sys.stderr)
+    return WaferSet.concatenate([training, made.wafers])
 
 
 def weights_of(config: FitConfig, training: WaferSet, target: NDArray[np.float32] | None) -> dict[int, float]:

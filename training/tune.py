@@ -114,7 +114,8 @@ def _tune(args: dict[str, Any]) -> None:
     import optuna
     from tqdm import tqdm
 
-    from training.job import check, fill_classes, load_data, split_of
+    from training.job import check, load_data, split_of
+    from training.train import fill_classes
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out, trials, jobs, seeds = (args.pop(name) for name in ("out", "trials", "jobs", "seeds"))

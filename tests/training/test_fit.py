@@ -19,9 +19,9 @@ from tests.conftest import SMALL_RUN
 from training import train as trainer
 from training.config import FitConfig, class_weights
 from training.fit import config_of, main
-from training.job import fill_classes
 from training.progress import MacroF1, Progress
 from training.runtime import prepare
+from training.train import fill_classes
 from wafer_tf.decision.fitting import macro_f1
 from wafer_tf.dies import NONE
 from wafer_tf.errors import InputError, ModelError

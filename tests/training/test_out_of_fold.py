@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge.convert import main as convert
+from training import job, out_of_fold
 from training.averaging import MovingAverage
 from training.config import FitConfig
 from training.evaluate import main as evaluate
@@ -26,6 +27,7 @@ from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.splitting.splits import Split
+from wafer_tf.waferset import WaferSet
 
 CALL = [
     *("--model", "baseline", "--width", "4", "--input-size", "32", "--backbone-weights", "none"),
@@ -130,6 +132,24 @@ def test_a_run_stopped_in_its_second_fold_goes_on_to_the_same_answers(
         assert (path / name).read_bytes() == (run / name).read_bytes(), name
     for a, b in zip(RunFolder.open(path).model().get_weights(), RunFolder.open(run).model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_models_of_the_folds_learn_as_the_one_on_all_maps_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one start, and classes with few maps filled up: else the report would be of another recipe."""
+    learned: list[tuple[int, int, str]] = []
+    real = out_of_fold.train
+
+    def train(config: FitConfig, run: RunFolder, *, training: WaferSet, start: str, **more: Any) -> Any:
+        counts = training.class_counts()
+        learned.append((int(counts.min()), int(counts.max()), start))
+        return real(config, run, training=training, start=start, **more)
+
+    monkeypatch.setattr(out_of_fold, "train", train)
+    monkeypatch.setattr(job, "train", train)
+    assert main([*CALL, "--epochs", "1", "--synthetic", "12", "--out", str(tmp_path / "run")]) == 0
+    assert learned == [(12, 12, "none")] * 3
 
 
 @pytest.mark.parametrize("flags", [{"folds": 1}, {"folds": 5, "fold": "1/5"}, {"weight_average": 1.0}])

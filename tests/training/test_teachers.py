@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import SMALL_RUN
 from training.config import FitConfig, parse_fold
 from training.fit import config_of, main
-from training.job import fill_classes, load_config, load_data, without_fold
+from training.job import load_config, load_data, without_fold
+from training.train import fill_classes
 from wafer_tf.errors import UsageError
 from wafer_tf.learning.prediction import mean_logits, predict_logits
 from wafer_tf.learning.run_folder import RunFolder
