@@ -3,14 +3,15 @@
 The distance is Mahalanobis' to the nearest class mean, with one covariance for all classes (Lee et al., "A Simple
 Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018). Beside it stands
 the logit of a head that learned drawn patterns which are none of the nine (outlier exposure: Hendrycks et al., "Deep
-Anomaly Detection with Outlier Exposure", ICLR 2019). Their weighted sum is held against that of known wafers which the
-same class was called.
+Anomaly Detection with Outlier Exposure", ICLR 2019). A wafer is strange where either says so: of both, each on the
+scale of known wafers, a smooth maximum is taken, and held against that of known wafers which the same class was called.
 """
 
 import io
 import zipfile
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,37 @@ UNKNOWN_ABOVE = 0.99
 """Score above which the decision is "unknown", unless a user says otherwise: one known wafer in a hundred has it."""
 MAX_BYTES = 200_000
 """Of the file."""
+_STEEP = 3.0
+"""By which one scale of known wafers, from 90 % to 99 %, becomes that of the smooth maximum."""
+
+
+def parts(
+    features: NDArray[np.floating[Any]],
+    mean: NDArray[np.float32],
+    whiten: NDArray[np.floating[Any]],
+    head: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Return (n, 2): the logarithm of the squared distance from the nearest centre, and the head's logit.
+
+    Args:
+        features: (n, d) pooled features.
+        mean, whiten, head: see `Unknown`.
+    """
+    features = features.astype(np.float32)
+    whiten = whiten.astype(np.float32, copy=False)
+    white, centres = features @ whiten, mean @ whiten
+    squared = np.full(len(features), np.inf, np.float32)
+    for centre in centres:
+        np.minimum(squared, np.square(white - centre).sum(axis=1), out=squared)
+    logit = features @ head[:-1] + head[-1]
+    return np.stack([np.log(np.maximum(squared, np.float32(1e-12))), logit], axis=1).astype(np.float64)
+
+
+def strangeness(found: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) smooth maxima of the two columns of `parts`, each put on the scale of known wafers."""
+    low, high = scale.T
+    risen: NDArray[np.float64] = np.logaddexp(0, _STEEP * (found - low) / (high - low)).sum(axis=1)
+    return risen
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +63,19 @@ class Unknown:
 
     Attributes:
         mean: (k, d) float32, the centre of each known class.
-        whiten: (d, r) float32; the squared distance of x is the smallest |(x - mean) @ whiten|².
+        whiten: (d, r) float16; the squared distance of x is the smallest |(x - mean) @ whiten|².
         head: (d + 1,) float32, weights and bias of the logit that the pattern is none of the nine; zeros where the
             model learned no such patterns.
-        weights: (2,) float64 of the distance's logarithm and of that logit in the sum.
+        scale: (2, 2) float64; of the distance's logarithm and of that logit, what 90 % and 99 % of known wafers are
+            below.
         levels: (q,) float64, rising from 0 to 1, shares of known wafers.
-        quantiles: (9, q) float64, of the sum, over known wafers called each class; rising in each row.
+        quantiles: (9, q) float64, of `strangeness`, over known wafers called each class; rising in each row.
     """
 
     mean: NDArray[np.float32]
-    whiten: NDArray[np.float32]
+    whiten: NDArray[np.float16]
     head: NDArray[np.float32]
-    weights: NDArray[np.float64]
+    scale: NDArray[np.float64]
     levels: NDArray[np.float64]
     quantiles: NDArray[np.float64]
 
@@ -52,7 +85,7 @@ class Unknown:
         shapes = {
             "whiten": (d, self.whiten.shape[-1]),
             "head": (d + 1,),
-            "weights": (2,),
+            "scale": (2, 2),
             "quantiles": (len(CLASSES), q),
         }
         for name, shape in shapes.items():
@@ -60,34 +93,36 @@ class Unknown:
                 raise ModelError(f"unknown score: {name} of shape {getattr(self, name).shape}; expected {shape}.")
         if not k or q < 2 or not all(np.isfinite(getattr(self, field.name)).all() for field in fields(self)):
             raise ModelError("unknown score: no class, fewer than two levels, or a number that is not finite.")
-        if (np.diff(self.levels) <= 0).any() or (np.diff(self.quantiles, axis=1) < 0).any():
-            raise ModelError("unknown score: levels or quantiles that do not rise.")
+        if (
+            (np.diff(self.scale) <= 0).any()
+            or (np.diff(self.levels) <= 0).any()
+            or (np.diff(self.quantiles, axis=1) < 0).any()
+        ):
+            raise ModelError("unknown score: a scale, levels or quantiles that do not rise.")
 
-    def sums(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return (n,) weighted sums of (n, d) pooled features; the larger, the stranger."""
-        return self.parts(features) @ self.weights
-
-    def parts(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return (n, 2): the logarithm of the squared distance, and the head's logit."""
-        white = features @ self.whiten
-        centre = self.mean @ self.whiten
-        squared = (np.square(white).sum(1)[:, None] - 2 * white @ centre.T + np.square(centre).sum(1)).min(axis=1)
-        logit = features @ self.head[:-1] + self.head[-1]
-        return np.stack([np.log(np.maximum(squared, 1e-12)), logit], axis=1).astype(np.float64)
-
-    def score(self, features: NDArray[np.floating], called: NDArray[np.integer]) -> NDArray[np.float64]:
+    def score(self, features: NDArray[np.floating[Any]], called: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Return (n,) scores, 0..1: the share of known wafers called the same that are less strange.
 
         Args:
             features: (n, d) pooled features.
             called: (n,) index into CLASSES of the likeliest class.
         """
-        sums = self.sums(features)
-        found = np.empty(len(sums))
+        return self.score_of(parts(features, *self._prepared), called)
+
+    def score_of(self, found: NDArray[np.float64], called: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return the scores of what `parts` gave."""
+        sums = strangeness(found, self.scale)
+        if len(sums) == 1:
+            return np.interp(sums, self.quantiles[called[0]], self.levels)
+        scores = np.empty(len(sums))
         for c in np.unique(called):
             rows = called == c
-            found[rows] = np.interp(sums[rows], self.quantiles[c], self.levels)
-        return found
+            scores[rows] = np.interp(sums[rows], self.quantiles[c], self.levels)
+        return scores
+
+    @cached_property
+    def _prepared(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        return self.mean, self.whiten.astype(np.float32), self.head
 
     def to_bytes(self) -> bytes:
         """Return the npz file's contents."""

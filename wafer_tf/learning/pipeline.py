@@ -55,7 +55,7 @@ def training_batches(
         return planes, target[picked]
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
-    return _finish(numbers, batch, batch_size, size)
+    return batched(numbers, batch, batch_size, size)
 
 
 class Epochs:
@@ -103,21 +103,33 @@ def evaluation_batches(wafers: WaferSet, *, batch_size: int = 256, size: int = I
         picked = np.arange(int(start), min(int(start) + batch_size, len(wafers)))
         return np.stack([encode(wafers.map(int(i)), size) for i in picked]), one_hot[wafers.label[picked]]
 
-    return _finish(tf.data.Dataset.range(0, len(wafers), batch_size), batch, None, size)
+    return batched(tf.data.Dataset.range(0, len(wafers), batch_size), batch, None, size)
 
 
-def _finish(
+def batched(
     numbers: "tf.data.Dataset",
     batch: Callable[..., tuple[NDArray[np.uint8], NDArray[np.float32]]],
     rows: int | None,
     size: int,
+    *,
+    wanted: int = len(CLASSES),
 ) -> "tf.data.Dataset":
+    """Return the batches (input float32 0..1, target) that `batch` makes of each number.
+
+    Args:
+        numbers: what `batch` is called with, one after another.
+        batch: gives (rows, size, size, 3) uint8 planes and a (rows, wanted) float32 target.
+        rows, size, wanted: the shapes; rows None where they differ.
+    """
     import tensorflow as tf
 
     def load(number: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-        planes, one_hot = tf.numpy_function(batch, [number], (tf.uint8, tf.float32), stateful=False)
+        planes, target = tf.numpy_function(batch, [number], (tf.uint8, tf.float32), stateful=False)
         planes.set_shape((rows, size, size, len(PLANES)))
-        one_hot.set_shape((rows, len(CLASSES)))
-        return tf.cast(planes, tf.float32) / 255.0, one_hot
+        target.set_shape((rows, wanted))
+        return tf.cast(planes, tf.float32) / 255.0, target
 
-    return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    # Nothing is left to tune, and whoever ends the dataset waits for its tuner, which sleeps ever longer.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(2).with_options(untuned)

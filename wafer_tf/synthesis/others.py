@@ -1,9 +1,9 @@
 """Patterns that are none of the nine: drawn to see what a model says of what it has never learned.
 
-Each family is a function from a die grid to the chance that the pattern fails a die. They come in four kinds: what
+Each family is a function from a die grid to the chance that the pattern fails a die. They come in five kinds: what
 repeats with a tool's step (systematic), shapes no tool is known for (geometric), traces of tools and processes
-(process), and two of the nine on one wafer (mixture). None is a drawing of a real wafer. The yield loss behind the
-pattern is that of `none`.
+(process), two of the nine on one wafer (mixture), and shapes put together at random (abstract). None is a drawing of a
+real wafer. The yield loss behind the pattern is that of `none`, drawn or a real wafer's own.
 """
 
 import math
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import UNLABELLED, Die
 from wafer_tf.errors import UsageError
+from wafer_tf.synthesis.abstract import ABSTRACT
 from wafer_tf.synthesis.fields import Field, distance, fall, turned
 from wafer_tf.synthesis.grids import Grid, user_grids
 from wafer_tf.synthesis.patterns import PATTERNS, draw
@@ -245,6 +246,18 @@ def _both(first: str, second: str) -> Family:
     return overlaid
 
 
+def several(grid: Grid, rng: np.random.Generator) -> Field:
+    """Fail by two to four of the nine that occur together: at the middle, at the edge, somewhere, and a scratch."""
+    choices = (("Center", "Donut"), ("Edge-Loc", "Edge-Ring"), ("Loc",), ("Scratch",))
+    picked = rng.permutation(len(choices))[: int(rng.integers(2, 5))]
+    names = [str(rng.choice(choices[k])) for k in picked]
+    left = np.ones_like(grid.radius)
+    for name in names:
+        left *= 1 - PATTERNS[name](grid, rng, draw(rng, name))
+    found: Field = 1 - left
+    return found
+
+
 FAMILIES: Mapping[str, Mapping[str, Family]] = {
     "systematic": {f.__name__: f for f in (reticle, stepper_rows, probe_columns, checkerboard, stripes, lattice)},
     "geometric": {
@@ -256,13 +269,25 @@ FAMILIES: Mapping[str, Mapping[str, Family]] = {
     "mixture": {
         f"{a} and {b}": _both(a, b)
         for a, b in (("Center", "Edge-Ring"), ("Donut", "Scratch"), ("Edge-Ring", "Scratch"), ("Center", "Edge-Loc"))
-    },
+    }
+    | {"several": several},
+    "abstract": {f.__name__: f for f in ABSTRACT},
 }
 """By kind and name."""
 NAMES = tuple(name for family in FAMILIES.values() for name in family)
+KIN = (
+    ("reticle", "stepper_rows", "probe_columns", "checkerboard", "stripes", "lattice", "tiling"),
+    ("spiral", "rings", "slurry_arcs", "windings", "ripples", "arcs"),
+    ("spokes", "petals", "cross", "half", "quadrant", "bow_tie", "plumes", "sectors"),
+    ("chuck_marks", "gripper", "lift_pins", "showerhead", "splash", "spots"),
+    ("frame", "gradient", "comets", "polygons", "slopes", "bars", *FAMILIES["mixture"]),
+)
+"""Families that look alike stand together: who judges by one has learned none of its kin."""
 
 
-def draw_others(family: str, count: int, *, seed: int, grids: Sequence[NDArray[np.uint8]]) -> WaferSet:
+def draw_others(
+    family: str, count: int, *, seed: int, grids: Sequence[NDArray[np.uint8]], keep_fails: bool = False
+) -> WaferSet:
     """Draw wafers with a pattern that is none of the nine.
 
     Args:
@@ -270,6 +295,8 @@ def draw_others(family: str, count: int, *, seed: int, grids: Sequence[NDArray[n
         count: wafers to draw.
         seed: 0 or more; wafer k depends on the family, the seed, k and `grids` alone.
         grids: (rows, cols) maps whose dies (cells other than 0) to use, drawn as often as they occur here.
+        keep_fails: leave the failing dies of the grid's map behind the pattern, instead of drawing yield loss; the maps
+            should then be of none.
 
     Returns:
         Unlabelled wafers, every one a lot of its own.
@@ -289,8 +316,11 @@ def draw_others(family: str, count: int, *, seed: int, grids: Sequence[NDArray[n
     rate, rim_rate, clean = RATES["none"]
     for k in range(count):
         rng = np.random.default_rng((seed, NAMES.index(family), k))
-        grid = own[int(rng.integers(len(own)))]
+        number = int(rng.integers(len(own)))
+        grid = own[number]
         behind = background(grid, rng, rate=rate, rim_rate=rim_rate, clean=clean)
+        if keep_fails:
+            behind = (np.asarray(grids[number]) == Die.FAIL).astype(np.float32)
         chance = 1 - (1 - behind) * (1 - drawers[family](grid, rng) * grid.present)
         fails = rng.random(chance.shape, dtype=np.float32) < chance
         maps.append((fails.view(np.uint8) + np.uint8(Die.PASS)) * grid.present)

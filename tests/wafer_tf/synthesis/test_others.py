@@ -7,15 +7,16 @@ from wafer_tf.dies import UNLABELLED, Die
 from wafer_tf.errors import UsageError
 from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.grids import Grid
-from wafer_tf.synthesis.others import FAMILIES, NAMES, draw_others
+from wafer_tf.synthesis.others import FAMILIES, KIN, NAMES, draw_others
 
 GRIDS = [synthesize({"none": 6}, seed=2).wafers.map(i) for i in range(6)]
 DRAWERS = [(name, drawer) for kind in FAMILIES.values() for name, drawer in kind.items()]
 
 
-def test_there_are_many_families_of_four_kinds() -> None:
-    assert len(NAMES) == len(set(NAMES)) == 28
-    assert list(FAMILIES) == ["systematic", "geometric", "process", "mixture"]
+def test_there_are_many_families_of_five_kinds_and_each_has_its_kin() -> None:
+    assert len(NAMES) == len(set(NAMES)) == 38
+    assert list(FAMILIES) == ["systematic", "geometric", "process", "mixture", "abstract"]
+    assert sorted(name for kin in KIN for name in kin) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,265 @@
+"""Teach a finished run what it does not know: `python -m training.unknown RUN`.
+
+Drawn patterns that are none of the nine train a small branch beside the classifier, whose own answers stay as they are.
+What the branch and the classifier's pooled features say of a wafer becomes one number, the unknown score; edge.convert
+takes it into the bundle. A run by folds is judged out of fold, in wafers and in patterns: each fold's wafers, and a
+fifth of the families of patterns, are left out in turn. Finished folds are not trained again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wafer_tf.command import CommandParser, called
+from wafer_tf.command import run as run_command
+from wafer_tf.errors import UsageError
+from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.released import run_folder
+
+if TYPE_CHECKING:
+    import keras
+
+    from training.config import FitConfig
+    from wafer_tf.splitting.splits import Split
+    from wafer_tf.waferset import WaferSet
+
+EXAMPLE = """example:
+  python -m training.unknown runs/20261122-101500-resnet16
+  python -m edge.convert --int8 runs/20261122-101500-resnet16
+
+writes into RUN: unknown.keras, unknown.npz, unknown.txt, unknown.json, figures/unknown.png
+exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
+
+MODEL, NUMBERS, REPORT = "unknown.keras", "unknown.npz", "unknown.json"
+EPOCHS, BATCH, RATE, DECAY = 6, 128, 4e-3, 0.01
+NONE = 15_000
+"""Wafers of none to learn from, at most; all defects are."""
+OTHERS = 0.3
+"""Drawn other maps to learn from, as a share of the known ones."""
+LEAST_OTHERS = 2_000
+CLEAN = SYNTHETIC = 0.04
+"""Clean wafers, and drawn wafers of the nine classes, among the known: it is not the drawing that is to be found."""
+JUDGED = 200
+"""Maps of each family that judge."""
+DISTANCE_MAPS = 30_000
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model with a branch says of maps.
+
+    Attributes:
+        parts: (n, 2), see `Unknown.parts`.
+        called: (n,) index into CLASSES, by the run's decision.
+    """
+
+    parts: NDArray[np.float64]
+    called: NDArray[np.int64]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    p = CommandParser("python -m training.unknown", __doc__, epilog=EXAMPLE)
+    p.add_argument("run", type=run_folder, metavar="RUN", help="a finished run folder")
+    p.add_argument("--overwrite", action="store_true", help="teach it anew")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    args = parser().parse_args(argv)
+    return run_command(lambda: _teach(args.run, overwrite=args.overwrite))
+
+
+def _teach(path: Path, *, overwrite: bool) -> None:
+    run = RunFolder.open(path)
+    if (path / NUMBERS).exists() and not overwrite:
+        raise UsageError(f"{path / NUMBERS}: is there already; --overwrite teaches the run anew.")
+    from wafer_tf.learning.quiet import quiet_tensorflow
+
+    quiet_tensorflow()
+    from training.job import load_config, load_data
+    from training.runtime import prepare
+    from wafer_tf.splitting.splits import Split
+
+    config = load_config(run)
+    prepare(seed=config.seed, precision="float32", require_gpu=False)
+    wafers = load_data(config)
+    with run.locked():
+        teach(config, run, wafers, Split.load(path / "split.npz", wafers))
+        run.finish()
+    print((path / "unknown.txt").read_text(encoding="utf-8"))
+    print(called(f"next: python -m edge.convert --int8 {path}"))
+
+
+def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split") -> None:
+    """Train the branch of a run whose classifier is trained, and write its files.
+
+    Args:
+        config: of the run.
+        run: its folder, with model.keras and decision.json.
+        wafers: the run's labelled maps.
+        split: of these.
+    """
+    from training.unknown_report import Judged, write_report
+    from wafer_tf.decision.unknown_fitting import fit_unknown
+    from wafer_tf.synthesis.others import KIN, NAMES
+    from wafer_tf.whole_files import whole_path, write_whole
+
+    known: list[Answers] = []
+    rows: list[NDArray[np.int64]] = []
+    others: dict[str, Answers] = {}
+    for fold in range(split.folds):
+        learned, judged = np.flatnonzero(split.part != fold), np.flatnonzero(split.part == fold)
+        unseen = KIN[fold % len(KIN)]
+        kept = run.path / "unknown" / f"fold-{fold + 1}.npz"
+        if kept.is_file():
+            found = dict(np.load(kept))
+        else:
+            print(f"unknown patterns: fold {fold + 1} of {split.folds}, without {', '.join(unseen)}", file=sys.stderr)
+            model, numbers = _train(config, run, wafers.select(learned), [n for n in NAMES if n not in unseen])
+            answered = _answers(run, model, numbers, wafers.select(judged))
+            found = {"parts": answered.parts, "called": answered.called}
+            for family in unseen:
+                drawn = _judged_others(wafers.select(judged), family, seed=config.seed + 1)
+                answered = _answers(run, model, numbers, drawn)
+                found |= {f"{family} parts": answered.parts, f"{family} called": answered.called}
+            kept.parent.mkdir(exist_ok=True)
+            with whole_path(kept) as file, file.open("wb") as out:
+                np.savez_compressed(out, allow_pickle=False, **found)
+        rows.append(judged)
+        known.append(Answers(found["parts"], found["called"]))
+        others |= {name: Answers(found[f"{name} parts"], found[f"{name} called"]) for name in unseen}
+    print("unknown patterns: the model that ships", file=sys.stderr)
+    learned = np.arange(len(wafers)) if split.folds else split.train
+    model, numbers = _train(config, run, wafers.select(learned), NAMES)
+    if not split.folds:
+        rows = [split.validation, split.test]
+        known = [_answers(run, model, numbers, wafers.select(part)) for part in rows]
+        test = wafers.select(split.test)
+        others = {
+            name: _answers(run, model, numbers, _judged_others(test, name, seed=config.seed + 1)) for name in NAMES
+        }
+    chosen = known if split.folds else known[:1]  # those that the quantiles rest on
+    parts, calls = (np.concatenate([getattr(one, name) for one in chosen]) for name in ("parts", "called"))
+    unknown = fit_unknown(*numbers, parts, calls)
+    with whole_path(run.path / MODEL) as file:
+        import keras
+
+        keras.Model(model.input, {name: model.output[name] for name in ("logits", "features")}).save(file)
+    write_whole(run.path / NUMBERS, unknown.to_bytes())
+    judging, at = (known, rows) if split.folds else (known[1:], rows[1:])
+    write_report(
+        run.path,
+        unknown,
+        known=Judged(
+            np.concatenate([unknown.score_of(one.parts, one.called) for one in judging]),
+            wafers.label[np.concatenate(at)],
+        ),
+        others={name: unknown.score_of(one.parts, one.called) for name, one in others.items()},
+        unseen=bool(split.folds),
+    )
+
+
+def _train(
+    config: "FitConfig", run: RunFolder, wafers: "WaferSet", families: Sequence[str]
+) -> tuple["keras.Model", tuple[Any, Any, Any]]:
+    """Train a branch on known wafers and drawn families; return the model and mean, whitening and head."""
+    import keras
+    from tqdm.keras import TqdmCallback
+
+    from training.train import KernelAdamW
+    from wafer_tf.decision.unknown_fitting import fit_distance
+    from wafer_tf.dies import CLASSES
+    from wafer_tf.dies import NONE as NONE_CLASS
+    from wafer_tf.learning.branch import branch_batches, features_of, head_of, with_branch
+    from wafer_tf.learning.pipeline import steps_per_epoch
+    from wafer_tf.synthesis import synthesize
+    from wafer_tf.synthesis.clean import clean_wafers
+    from wafer_tf.waferset import WaferSet
+
+    rng = np.random.default_rng(config.seed)
+    defects, none = np.flatnonzero(wafers.label != NONE_CLASS), np.flatnonzero(wafers.label == NONE_CLASS)
+    real = wafers.select(np.sort(np.concatenate([defects, rng.permutation(none)[:NONE]])))
+    grids = _grids(wafers)
+    known = WaferSet.concatenate(
+        [
+            real,
+            clean_wafers(real, round(CLEAN * len(real)), seed=config.seed),
+            synthesize(-(-round(SYNTHETIC * len(real)) // len(CLASSES)), seed=config.seed, grids=grids).wafers,
+        ]
+    )
+    count = -(-max(round(OTHERS * len(known)), LEAST_OTHERS) // len(families))
+    others = WaferSet.concatenate([_drawn(name, count, seed=config.seed, grids=grids) for name in families])
+    keras.utils.set_random_seed(config.seed)
+    model = with_branch(run.model())
+    steps = steps_per_epoch(len(known) + len(others), BATCH)
+    rate = keras.optimizers.schedules.CosineDecay(
+        RATE / 20, (EPOCHS * steps) - steps // 2, warmup_target=RATE, warmup_steps=steps // 2
+    )
+    learner = keras.Model(model.input, model.output["other"])
+    learner.compile(KernelAdamW(rate, weight_decay=DECAY), keras.losses.BinaryCrossentropy(from_logits=True))
+    learner.fit(
+        branch_batches(
+            known,
+            others,
+            config.augmentation,
+            batch_size=BATCH,
+            seed=config.seed,
+            epochs=EPOCHS,
+            size=config.model.input_size,
+        ),
+        epochs=EPOCHS,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[TqdmCallback(verbose=0, desc="unknown patterns")],
+    )
+    some = real.select(np.sort(rng.permutation(len(real))[:DISTANCE_MAPS]))
+    mean, whiten = fit_distance(features_of(model, some)[1], some.label)
+    return model, (mean, whiten, head_of(model))
+
+
+def _answers(run: RunFolder, model: "keras.Model", numbers: tuple[Any, Any, Any], wafers: "WaferSet") -> Answers:
+    from wafer_tf.decision.unknown import parts
+    from wafer_tf.learning.branch import features_of
+
+    logits, features = features_of(model, wafers)
+    return Answers(parts(features, *numbers), run.decision().probabilities(logits).argmax(axis=1))
+
+
+def _grids(wafers: "WaferSet") -> list[NDArray[np.uint8]]:
+    """Return maps of none, or where there are few, of any class: their die grids and yield loss lie behind patterns."""
+    from wafer_tf.dies import NONE as NONE_CLASS
+
+    none = np.flatnonzero(wafers.label == NONE_CLASS)
+    chosen = none if len(none) >= 50 else np.arange(len(wafers))
+    return [wafers.map(int(i)) for i in chosen[:: max(1, len(chosen) // 3000)]]
+
+
+def _drawn(family: str, count: int, *, seed: int, grids: list[NDArray[np.uint8]]) -> "WaferSet":
+    """Draw maps of a family: half on drawn yield loss, half on that of the maps whose grids are used."""
+    from wafer_tf.synthesis.others import draw_others
+    from wafer_tf.waferset import WaferSet
+
+    half = count // 2
+    return WaferSet.concatenate(
+        [
+            draw_others(family, count - half, seed=seed, grids=grids),
+            draw_others(family, half, seed=seed + 1_000_000, grids=grids, keep_fails=True),
+        ]
+    )
+
+
+def _judged_others(wafers: "WaferSet", family: str, *, seed: int) -> "WaferSet":
+    return _drawn(family, JUDGED, seed=seed, grids=_grids(wafers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
