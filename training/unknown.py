@@ -117,12 +117,12 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     others: dict[str, Answers] = {}
     for fold in range(split.folds):
         learned, judged = np.flatnonzero(split.part != fold), np.flatnonzero(split.part == fold)
-        unseen = KIN[fold % len(KIN)]
+        unseen = [name for number, kin in enumerate(KIN) if number % split.folds == fold for name in kin]
         kept = run.path / "unknown" / f"fold-{fold + 1}.npz"
         if kept.is_file():
             found = dict(np.load(kept))
         else:
-            print(f"unknown patterns: fold {fold + 1} of {split.folds}, without {', '.join(unseen)}", file=sys.stderr)
+            print(f"unknown patterns: fold {fold + 1} of {split.folds}", file=sys.stderr)
             model, numbers = _train(config, run, wafers.select(learned), [n for n in NAMES if n not in unseen])
             answered = _answers(run, model, numbers, wafers.select(judged))
             found = {"parts": answered.parts, "called": answered.called}
