@@ -35,6 +35,8 @@ SMALL_RUN = [
     "36",
     "--learning-rate",
     "0.01",
+    "--unknown-epochs",
+    "0",
 ]
 
 
@@ -60,7 +62,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.fit import main
 
     path = tmp_path_factory.mktemp("runs") / "small"
-    assert main([*SMALL_RUN, "--out", str(path)]) == 0
+    assert main([*SMALL_RUN, "--unknown-epochs", "1", "--out", str(path)]) == 0
     return path
 
 

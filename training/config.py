@@ -50,6 +50,8 @@ class FitConfig:
         weight_average: decay of the moving average that is taken instead of the last weights, 0 to below 1; 0 for
             none. See `averaging`.
         patience: epochs without a better validation macro-F1 after which training stops.
+        unknown_epochs: of what learns to tell patterns that are none of the nine, once the classifier is trained; 0
+            leaves it out. See `training.unknown`.
     """
 
     data: str | None = None
@@ -78,6 +80,7 @@ class FitConfig:
     weight_decay: float = 1e-4
     weight_average: float = 0.0
     patience: int = 20
+    unknown_epochs: int = 6
     class_weights: str = "sqrt"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.0
@@ -104,6 +107,7 @@ class FitConfig:
             ("freeze_epochs", 0),
             ("none_per_epoch", 0),
             ("folds", 0),
+            ("unknown_epochs", 0),
         ):
             if getattr(self, name) < low:
                 raise UsageError(f"{name} {getattr(self, name)}; expected at least {low}.")
@@ -155,6 +159,7 @@ class FitConfig:
             limit_per_class=24,
             epochs=2,
             synthetic=min(self.synthetic, 24),
+            unknown_epochs=min(self.unknown_epochs, 1),
             model=replace(self.model, width=8 if self.backbone_weights in ("none", "auto") else self.model.width),
         )
 

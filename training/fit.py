@@ -109,6 +109,13 @@ def parser() -> argparse.ArgumentParser:
     fit = p.add_argument_group("training")
     flag(fit, "--epochs", d.epochs, "at most so many", metavar="N")
     flag(fit, "--patience", d.patience, "stop after N epochs without a better validation macro-F1", metavar="N")
+    flag(
+        fit,
+        "--unknown-epochs",
+        d.unknown_epochs,
+        "then learn from drawn patterns what is none of the nine: training.unknown; 0 leaves it out",
+        metavar="N",
+    )
     flag(fit, "--batch-size", d.batch_size, "maps per step, over all devices", metavar="N")
     flag(fit, "--learning-rate", d.learning_rate, "peak, after one epoch; then a cosine to zero", metavar="RATE")
     flag(fit, "--weight-decay", d.weight_decay, "AdamW's", metavar="RATE")

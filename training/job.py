@@ -15,6 +15,7 @@ from training.runtime import prepare, versions
 from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import fill_classes, train, weights_of
+from training.unknown import teach
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
@@ -143,6 +144,8 @@ def execute(config: FitConfig, run: RunFolder) -> None:
     _say("drawing what the model looks at")
     # model.keras read back: its variables belong to no strategy, whatever it was trained under
     write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
+    if config.unknown_epochs:
+        teach(config, run, wafers, split)
     run.finish()
     print(format_table(scores))
     for text in _provisos(config, start):

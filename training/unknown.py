@@ -37,7 +37,7 @@ writes into RUN: unknown.keras, unknown.npz, unknown.txt, unknown.json, figures/
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 
 MODEL, NUMBERS, REPORT = "unknown.keras", "unknown.npz", "unknown.json"
-EPOCHS, BATCH, RATE, DECAY = 6, 128, 4e-3, 0.01
+BATCH, RATE, DECAY = 128, 4e-3, 0.01
 NONE = 15_000
 """Wafers of none to learn from, at most; all defects are."""
 OTHERS = 0.3
@@ -46,7 +46,7 @@ LEAST_OTHERS = 2_000
 CLEAN = SYNTHETIC = 0.04
 """Clean wafers, and drawn wafers of the nine classes, among the known: it is not the drawing that is to be found."""
 JUDGED = 200
-"""Maps of each family that judge."""
+"""Maps of each family that judge, at most; no more than a twentieth of the wafers that judge."""
 DISTANCE_MAPS = 30_000
 
 
@@ -123,7 +123,9 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
             found = dict(np.load(kept))
         else:
             print(f"unknown patterns: fold {fold + 1} of {split.folds}", file=sys.stderr)
-            model, numbers = _train(config, run, wafers.select(learned), [n for n in NAMES if n not in unseen])
+            model, numbers = branch_of(
+                config, run.model(), wafers.select(learned), [n for n in NAMES if n not in unseen]
+            )
             answered = _answers(run, model, numbers, wafers.select(judged))
             found = {"parts": answered.parts, "called": answered.called}
             for family in unseen:
@@ -138,7 +140,7 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
         others |= {name: Answers(found[f"{name} parts"], found[f"{name} called"]) for name in unseen}
     print("unknown patterns: the model that ships", file=sys.stderr)
     learned = np.arange(len(wafers)) if split.folds else split.train
-    model, numbers = _train(config, run, wafers.select(learned), NAMES)
+    model, numbers = branch_of(config, run.model(), wafers.select(learned), NAMES)
     if not split.folds:
         rows = [split.validation, split.test]
         known = [_answers(run, model, numbers, wafers.select(part)) for part in rows]
@@ -167,24 +169,33 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     )
 
 
-def _train(
-    config: "FitConfig", run: RunFolder, wafers: "WaferSet", families: Sequence[str]
+def branch_of(
+    config: "FitConfig", classifier: "keras.Model", wafers: "WaferSet", families: Sequence[str]
 ) -> tuple["keras.Model", tuple[Any, Any, Any]]:
-    """Train a branch on known wafers and drawn families; return the model and mean, whitening and head."""
+    """Train a branch; return the model with it and the mean, whitening and head of `Unknown`.
+
+    Args:
+        config: of the run.
+        classifier: whose layers are shared, and stay as they are.
+        wafers: known ones, labelled.
+        families: of `synthesis.others`, which the branch learns as unknown.
+    """
     import keras
     from tqdm.keras import TqdmCallback
 
+    from training.config import FitConfig
     from training.train import KernelAdamW
     from wafer_tf.decision.unknown_fitting import fit_distance
     from wafer_tf.dies import CLASSES
     from wafer_tf.dies import NONE as NONE_CLASS
     from wafer_tf.learning.branch import branch_batches, features_of, head_of, with_branch
+    from wafer_tf.learning.models import in_float32
     from wafer_tf.learning.pipeline import steps_per_epoch
     from wafer_tf.synthesis import synthesize
     from wafer_tf.synthesis.clean import clean_wafers
     from wafer_tf.waferset import WaferSet
 
-    rng = np.random.default_rng(config.seed)
+    epochs, rng = config.unknown_epochs or FitConfig.unknown_epochs, np.random.default_rng(config.seed)
     defects, none = np.flatnonzero(wafers.label != NONE_CLASS), np.flatnonzero(wafers.label == NONE_CLASS)
     real = wafers.select(np.sort(np.concatenate([defects, rng.permutation(none)[:NONE]])))
     grids = _grids(wafers)
@@ -198,10 +209,10 @@ def _train(
     count = -(-max(round(OTHERS * len(known)), LEAST_OTHERS) // len(families))
     others = WaferSet.concatenate([_drawn(name, count, seed=config.seed, grids=grids) for name in families])
     keras.utils.set_random_seed(config.seed)
-    model = with_branch(run.model())
+    model = with_branch(in_float32(classifier))
     steps = steps_per_epoch(len(known) + len(others), BATCH)
     rate = keras.optimizers.schedules.CosineDecay(
-        RATE / 20, (EPOCHS * steps) - steps // 2, warmup_target=RATE, warmup_steps=steps // 2
+        RATE / 20, epochs * steps - steps // 2, warmup_target=RATE, warmup_steps=steps // 2
     )
     learner = keras.Model(model.input, model.output["other"])
     learner.compile(KernelAdamW(rate, weight_decay=DECAY), keras.losses.BinaryCrossentropy(from_logits=True))
@@ -212,10 +223,10 @@ def _train(
             config.augmentation,
             batch_size=BATCH,
             seed=config.seed,
-            epochs=EPOCHS,
+            epochs=epochs,
             size=config.model.input_size,
         ),
-        epochs=EPOCHS,
+        epochs=epochs,
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
@@ -258,7 +269,7 @@ def _drawn(family: str, count: int, *, seed: int, grids: list[NDArray[np.uint8]]
 
 
 def _judged_others(wafers: "WaferSet", family: str, *, seed: int) -> "WaferSet":
-    return _drawn(family, JUDGED, seed=seed, grids=_grids(wafers))
+    return _drawn(family, min(JUDGED, max(len(wafers) // 20, 10)), seed=seed, grids=_grids(wafers))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ EXPECTED = {
     "figures",
     "checkpoints",
     "tensorboard",
+    "unknown.keras",
+    "unknown.npz",
+    "unknown.txt",
+    "unknown.json",
 }
 
 

@@ -38,19 +38,19 @@ def fit_distance(
 def fit_quantiles(sums: NDArray[np.float64], called: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Return (9, q) quantiles, at LEVELS, of the sums of known wafers that each class was called.
 
-    Those of all known wafers, but that a class's own wafers may exceed a level CLASS_TIMES as often and no oftener.
+    A share 1 - level of all known wafers is above theirs, and of no class more than CLASS_TIMES as many.
 
     Args:
         sums: (n,) of known wafers that neither the model nor the distance learned from.
         called: (n,) index into CLASSES.
     """
-    overall = np.quantile(sums, LEVELS)
-    found = np.tile(overall, (len(CLASSES), 1))
+    found = np.full((len(CLASSES), len(LEVELS)), sums.min())
     own_levels = 1 - np.minimum(CLASS_TIMES * (1 - LEVELS), 1)
-    for c in range(len(CLASSES)):
-        own = sums[called == c]
-        if len(own):
-            found[c] = np.maximum(overall, np.quantile(own, own_levels))
+    for c in np.unique(called):
+        found[c] = np.quantile(sums[called == c], own_levels)
+    for k, level in enumerate(LEVELS):
+        allowed = np.where(sums >= found[called, k], sums, sums.min())
+        found[:, k] = np.maximum(found[:, k], np.quantile(allowed, level))
     return np.maximum.accumulate(found, axis=1)
 
 

@@ -10,6 +10,8 @@ logits.npz       logits of the validation and the test part
 seen.npz         fingerprints of all maps the weights or the choice of them rest on
 report.txt, report.json, model_card.md, figures/
 operating.txt, operating.json: thresholds to choose from, at WM-811K's class mix; absent where a part has no none
+unknown.keras    the model with a branch that learned patterns which are none of the nine; unknown.npz, what makes its
+                 features an unknown score; unknown.txt, unknown.json, what that flags
 DONE             written last: without it the run is not finished. It holds the SHA-256 of files that are read again;
                  whoever opens the run compares them, since a flipped bit in a weight shows nowhere else
 """
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
     import keras
 
 
-READ_AGAIN = ("config.json", "split.npz", "model.keras", "decision.json", "logits.npz", "seen.npz", "report.json")
+READ_AGAIN = (
+    *("config.json", "split.npz", "model.keras", "decision.json", "logits.npz", "seen.npz", "report.json"),
+    *("unknown.keras", "unknown.npz"),
+)
 """Files of a finished run whose contents matter to what is done with it later."""
 LEFT_OUT = ("split.npz", "logits.npz")
 """Those of them that a released model in the wheel is without; who reads one says so."""
