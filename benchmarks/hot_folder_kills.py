@@ -40,13 +40,21 @@ POLL_S, SETTLE_S = 0.05, 0.1
 STATION, POISONED = "edge.station", "benchmarks.poisoned_station"
 
 
-def audit(inbox: Path, out: Path, sent: Mapping[str, bytes], maps: Mapping[str, int] | None = None) -> dict[str, int]:
+def audit(
+    inbox: Path,
+    out: Path,
+    sent: Mapping[str, bytes],
+    maps: Mapping[str, int] | None = None,
+    *,
+    unknown_to: Path | None = None,
+) -> dict[str, int]:
     """Compare what was put into a folder with what a station, killed or not, made of it.
 
     Args:
         inbox, out: the station's folders; it must not be running.
         sent: every file's name and contents; copies of the same contents count as files of their own.
         maps: how many maps a file holds, where it is not one.
+        unknown_to: as the station was told.
 
     Returns:
         on_record: files with a record for each of their maps, or a line among the duplicates.
@@ -61,7 +69,8 @@ def audit(inbox: Path, out: Path, sent: Mapping[str, bytes], maps: Mapping[str, 
     keys = ("on_record", "waiting", "partly", "unmoved", "lost", "duplicated", "invalid", "torn")
     found = Counter(dict.fromkeys(keys, 0))
     sha256 = {name: hashlib.sha256(contents).hexdigest() for name, contents in sent.items()}
-    place: dict[str, str] = {}  # SHA-256: where the file goes
+    place: dict[str, Path] = {}  # SHA-256: where the file goes
+    unknown = unknown_to or inbox / DONE
     recorded: Counter[tuple[str, int]] = Counter()  # by contents and map
     said: dict[str, Counter[int]] = {}  # by name; map 0 is a line among the duplicates
     for line in _whole_lines(out / "records.jsonl", found):
@@ -76,8 +85,10 @@ def audit(inbox: Path, out: Path, sent: Mapping[str, bytes], maps: Mapping[str, 
             continue
         said.setdefault(record["file"], Counter())[record["map"]] += 1
         recorded[record["file_sha256"], record["map"]] += 1
-        if record["status"] == "ok" or record["file_sha256"] not in place:
-            place[record["file_sha256"]] = DONE if record["status"] == "ok" else QUARANTINE
+        if record["status"] != "ok":
+            place.setdefault(record["file_sha256"], inbox / QUARANTINE)
+        elif place.get(record["file_sha256"]) != unknown:
+            place[record["file_sha256"]] = unknown if record["decision"] == "unknown" else inbox / DONE
     for line in _whole_lines(out / "duplicates.jsonl", found):
         try:
             entry, _ = unsealed(line.encode())
@@ -95,7 +106,7 @@ def audit(inbox: Path, out: Path, sent: Mapping[str, bytes], maps: Mapping[str, 
         if _holds(inbox / name, contents):
             found["unmoved" if on_record else "waiting"] += 1
             found["partly"] += name in said and not on_record
-        elif not on_record or not _holds(inbox / place[sha256[name]] / name, contents):
+        elif not on_record or not _holds(place[sha256[name]] / name, contents):
             found["lost"] += 1
     return dict(found)
 

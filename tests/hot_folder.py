@@ -34,12 +34,19 @@ def sha256(data: bytes) -> str:
 
 
 def judge(data: bytes, name: str) -> list[Record]:
-    """Reject what begins with "bad"; find as many maps as there are lines in anything else, all of them Scratch."""
+    """Reject what begins with "bad"; find as many maps as there are lines in anything else, all of them Scratch.
+
+    One whose line begins with "odd" is unknown.
+    """
     if data.startswith(b"bad"):
         return [rejected(name, "it begins with bad", input_sha256=sha256(data), bundle_sha256=BUNDLE, ms=0.5)]
     probabilities = dict.fromkeys(CLASSES, 0.0) | {"Scratch": 1.0}
-    values = (name, sha256(data), BUNDLE, "ok", "Scratch", probabilities, "defect", 2.0, None)
-    return [dict(zip(FIRST_KEYS, values, strict=True)) | NOTHING_SAID for _ in data.splitlines()]
+    found = []
+    for line in data.splitlines():
+        decision, score = ("unknown", 0.997) if line.startswith(b"odd") else ("defect", 0.5)
+        values = (name, sha256(data), BUNDLE, "ok", "Scratch", probabilities, decision, 2.0, None)
+        found.append(dict(zip(FIRST_KEYS, values, strict=True)) | NOTHING_SAID | {"unknown_score": score})
+    return found
 
 
 def recorded(data: bytes, name: str) -> list[Record]:

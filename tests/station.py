@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from tests import ROOT
 from wafer_tf.bundle import Golden, load_bundle, write_bundle
 from wafer_tf.decision import Decision
+from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.inference.interpreter import TfliteModel
@@ -24,8 +27,11 @@ from wafer_tf.synthesis import synthesize
 SIZE = 32
 
 
-def int8_model(seed: int, *, activations: str = "int8") -> bytes:
-    """Return a tiny CNN of random weights as int8, calibrated on synthetic maps; `activations` may be "int16"."""
+def int8_model(seed: int, *, activations: str = "int8", features: bool = False) -> bytes:
+    """Return a tiny CNN of random weights as int8, calibrated on synthetic maps; `activations` may be "int16".
+
+    With `features` it has pooled features beside the logits.
+    """
     import keras
     import tensorflow as tf
 
@@ -33,6 +39,8 @@ def int8_model(seed: int, *, activations: str = "int8") -> bytes:
 
     keras.utils.set_random_seed(seed)
     model = build_model(ModelConfig("baseline", SIZE, width=4))
+    if features:
+        model = keras.Model(model.input, {"logits": model.output, "features": model.get_layer("pool").output})
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([to_float(encode(grid, SIZE))[None]] for grid in synthetic(1))
@@ -63,7 +71,10 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
     real = model.output.dequantize(logits)
     # Random weights prefer one class; without that, each of several is the likeliest of some map.
     decision = Decision(tuple((-real.mean(axis=0)).round(4).tolist()), round(float(real.std()), 4) / 4)
-    golden = Golden(grids, logits, decision.probabilities(real))
+    features = None
+    if model.features is not None:
+        features = np.stack([model.stored(encode(grid, model.input_size))[1] for grid in grids])
+    golden = Golden(grids, logits, decision.probabilities(real), features)
     facts: dict[str, Any] = {
         "model": content,
         "input": model.input,
@@ -71,6 +82,7 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
         "input_size": model.input_size,
         "decision": decision,
         "golden": golden,
+        "features": model.features,
         "xnnpack": model.xnnpack,
         "passed": True,
         "gate": load_bundle(released("nano") / "bundle").gate,
@@ -79,6 +91,23 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
     }
     write_bundle(path, **facts | changes)
     return path
+
+
+def unknown_of(content: bytes, grids: Sequence[NDArray[np.uint8]]) -> Unknown:
+    """Return an unknown score by which half of some maps, those with the larger features, are strange.
+
+    Of the others the score is about 0.5, of these about 1: the only class's mean lies at 0, and nothing is whitened.
+    """
+    model = TfliteModel(content)
+    found = [model.answer(encode(grid, model.input_size))[1] for grid in grids]
+    features = np.stack([each for each in found if each is not None])
+    d, levels = features.shape[1], np.array([0.0, 0.5, 1.0])
+    zeros = np.zeros((1, d), np.float32)
+    unknown = Unknown(
+        zeros, np.eye(d, dtype=np.float32), np.zeros(d + 1, np.float32), np.array([1.0, 0.0]), levels, np.zeros((9, 3))
+    )
+    middle = float(np.median(unknown.sums(features)))
+    return replace(unknown, quantiles=np.tile([-100.0, middle, middle + 1e-6], (9, 1)))
 
 
 def npy(grid: NDArray[Any], *, order: str = "C") -> bytes:
@@ -141,9 +170,10 @@ def assert_whole(record: dict[str, Any]) -> None:
         assert record["label"] in CLASSES
         assert list(record["probabilities"]) == list(CLASSES)
         assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        assert record["decision"] in ("none", "defect", "review")
+        assert record["decision"] in ("none", "defect", "review", "unknown")
+        assert record["unknown_score"] is None or 0 <= record["unknown_score"] <= 1
         assert record["reason"] is None
     else:
         assert (record["status"], record["decision"]) == ("rejected", "rejected")
-        assert record["label"] is record["probabilities"] is None
+        assert record["label"] is record["probabilities"] is record["unknown_score"] is None
         assert record["reason"]

@@ -1,7 +1,8 @@
 """The station's bundle: a quantized model and everything needed to trust it. Needs numpy and the standard library.
 
 model_int8.tflite  the quantized model (model_int16x8.tflite where the activations are 16-bit)
-golden.npz         synthetic maps with the logits and probabilities the gate saw for them
+golden.npz         synthetic maps with the logits, features and probabilities the gate saw for them
+unknown.npz        where there is an unknown score: the numbers that turn features into it
 model_card.md      what the model is, for people
 bundle.json        SHA-256 of each file above, classes, encoding, quantization, decision, gate results, provenance
 bundle.sha256      SHA-256 of bundle.json, as `sha256sum -c` reads it; this hash names the bundle
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import DAMAGED, read_entry
 from wafer_tf.bundle_files import MAX_BYTES, check_no_others, check_signature, read_file, refused
 from wafer_tf.decision import Decision
+from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import InputError, ModelError, UsageError
@@ -37,6 +39,8 @@ FORMAT = 1
 MODEL_FILES = {"int8": "model_int8.tflite", "int16": "model_int16x8.tflite"}
 """The model's file by the type of its activations."""
 GOLDEN, CARD, MANIFEST, SEAL = "golden.npz", "model_card.md", "bundle.json", "bundle.sha256"
+UNKNOWN = "unknown.npz"
+"""Of wafer_tf.decision.unknown; a bundle without it says nothing of how unlike the known patterns a wafer is."""
 SIGNATURE = f"{MANIFEST}.sig"
 """Of bundle.json's exact bytes, where somebody signed it: see wafer_tf.signature."""
 MIN_GOLDEN = 20
@@ -78,11 +82,13 @@ class Golden:
         grids: (rows, cols) uint8 each.
         logits: (n, 9) of the model's output dtype, as stored.
         probabilities: (n, 9) float64, after the decision.
+        features: (n, d) of the model's pooled features, as stored; None of a model that gives none.
     """
 
     grids: tuple[NDArray[np.uint8], ...]
     logits: NDArray[np.signedinteger[Any]]
     probabilities: NDArray[np.float64]
+    features: NDArray[np.signedinteger[Any]] | None = None
 
     def to_bytes(self) -> bytes:
         """Return the npz file's contents."""
@@ -95,6 +101,7 @@ class Golden:
             shapes=np.array([g.shape for g in self.grids]),
             logits=self.logits,
             probabilities=self.probabilities,
+            **({} if self.features is None else {"features": self.features}),
         )
         return out.getvalue()
 
@@ -111,6 +118,7 @@ class Golden:
                 flat = column("flat", kinds="u")
                 offsets, shapes = column("offsets", kinds="iu"), column("shapes", kinds="iu")
                 logits, probabilities = column("logits", kinds="i"), column("probabilities", kinds="f")
+                features = column("features", kinds="i") if "features.npy" in archive.namelist() else None
             grids = tuple(
                 check_map(flat[offsets[i] : offsets[i + 1]].reshape(shapes[i]), f"golden {i}")
                 for i in range(len(shapes))
@@ -120,7 +128,9 @@ class Golden:
         answers = (len(grids), len(CLASSES))
         if not grids or logits.shape != answers or probabilities.shape != answers:
             raise ValueError(f"{len(grids)} maps, logits {logits.shape}, probabilities {probabilities.shape}")
-        return cls(grids, logits, probabilities)
+        if features is not None and (features.ndim != 2 or len(features) != len(grids)):
+            raise ValueError(f"{len(grids)} maps, features {features.shape}")
+        return cls(grids, logits, probabilities, features)
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,8 @@ class Bundle:
         provenance: where the model came from.
         release: number of the bundle, the higher the later; 0 where it was given none.
         signed: whether a signature was required, and was there.
+        features: the model's pooled features, its second output; None of a model that gives none.
+        unknown: turns features into the unknown score; None where the bundle has none.
     """
 
     sha256: str
@@ -151,6 +163,8 @@ class Bundle:
     provenance: dict[str, Any]
     release: int = 0
     signed: bool = False
+    features: Tensor | None = None
+    unknown: Unknown | None = None
 
 
 def write_bundle(
@@ -167,6 +181,8 @@ def write_bundle(
     gate: dict[str, Any],
     provenance: dict[str, Any],
     card: str,
+    features: Tensor | None = None,
+    unknown: Unknown | None = None,
     release: int = 0,
     replace: bool = False,
 ) -> str:
@@ -176,6 +192,8 @@ def write_bundle(
         path: the folder to make.
         passed: the gate's verdict; a bundle written without a gate is not passed.
         card: the model card, Markdown.
+        features: of the model's second output, where it has one; then `golden` has them too.
+        unknown: of these features, where there is an unknown score.
         release: number of the bundle, 0 or more, the higher the later; a date such as 20261126 is one.
         replace: put it in the place of a bundle that is there.
 
@@ -192,6 +210,8 @@ def write_bundle(
         if not replace:
             raise UsageError(f"bundle {path}: already there; --overwrite replaces it, --out writes elsewhere.")
     files = {MODEL_FILES[input.dtype]: model, GOLDEN: golden.to_bytes(), CARD: card.encode()}
+    if unknown is not None:
+        files[UNKNOWN] = unknown.to_bytes()
     manifest = {
         "format": FORMAT,
         "release": release,
@@ -200,6 +220,7 @@ def write_bundle(
         "encoding": {"planes": list(PLANES), "size": input_size},
         "input": _tensor_to_json(input),
         "output": _tensor_to_json(output),
+        **({} if features is None else {"features": _tensor_to_json(features)}),
         "decision": decision.to_json(),
         "xnnpack": xnnpack,
         "passed": passed,
@@ -280,13 +301,18 @@ def load_bundle(
         if input.shape != (1, size, size, len(PLANES)) or output.shape != (1, len(CLASSES)):
             raise refused(path, f"input {input.shape}, output {output.shape}")
         model_file = MODEL_FILES[input.dtype]
-        if set(data["files"]) != {model_file, GOLDEN, CARD}:
+        if set(data["files"]) - {UNKNOWN} != {model_file, GOLDEN, CARD}:
             raise refused(path, f"lists the files {sorted(data['files'])}")
         contents = {name: read_file(path, name) for name in data["files"]}
         for name, content in contents.items():
             if data["files"][name]["sha256"] != _sha256(content):
                 raise refused(path, f"{name} is not the file that was gated")
         check_no_others(path, {*contents, MANIFEST, SEAL, SIGNATURE})
+        features = _tensor_from_json(data["features"]) if "features" in data else None
+        golden = Golden.from_bytes(contents[GOLDEN])
+        stated, shown = (None if found is None else found.shape[1:] for found in (features, golden.features))
+        if stated != shown or (features is not None and (len(features.shape), features.shape[0]) != (2, 1)):
+            raise refused(path, f"features of shape {features and features.shape}, golden features of {shown} a map")
         bundle = Bundle(
             sha256=sha256,
             model=contents[model_file],
@@ -294,13 +320,15 @@ def load_bundle(
             output=output,
             input_size=size,
             decision=Decision.from_json(data["decision"]),
-            golden=Golden.from_bytes(contents[GOLDEN]),
+            golden=golden,
             xnnpack=data["xnnpack"] is not False,
             passed=data["passed"] is True,
             gate=dict(data["gate"]),
             provenance=dict(data["provenance"]),
             release=release,
             signed=require_signature is not None,
+            features=features,
+            unknown=_unknown(path, contents[UNKNOWN], features) if UNKNOWN in contents else None,
         )
         different = len({(grid.shape, grid.tobytes()) for grid in bundle.golden.grids})
         if different < MIN_GOLDEN:
@@ -316,6 +344,17 @@ def load_bundle(
     if not bundle.passed and not allow_ungated:
         raise refused(path, "it did not pass the accuracy gate; --allow-ungated accepts it all the same")
     return bundle
+
+
+def _unknown(path: Path, content: bytes, features: Tensor | None) -> Unknown:
+    try:
+        unknown = Unknown.from_bytes(content)
+    except ModelError as error:
+        raise refused(path, f"{UNKNOWN}: {error}") from error
+    due, given = unknown.mean.shape[1], features.shape[1] if features else 0
+    if due != given:
+        raise refused(path, f"{UNKNOWN} is of {due} features, of which the model gives {given}")
+    return unknown
 
 
 def _sha256(data: bytes) -> str:

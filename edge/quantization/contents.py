@@ -86,9 +86,10 @@ class Contents:
             found.append(f"{', '.join(converting)} between types; expected one type throughout")
         if unfolded := sorted(UNFOLDED & set(self.operators)):
             found.append(f"{', '.join(unfolded)}: a batch normalization that was not folded")
-        for name, dtypes in (("input", self.input), ("output", self.output)):
-            if dtypes != (recipe.activations,):
-                found.append(f"{name} {', '.join(dtypes)}; expected one, {recipe.activations}")
+        if self.input != (recipe.activations,):
+            found.append(f"input {', '.join(self.input)}; expected one, {recipe.activations}")
+        if set(self.output) != {recipe.activations}:
+            found.append(f"output {', '.join(self.output)}; expected {recipe.activations} alone")
         if not self.weights:
             found.append("no operator with weights")
         for w in self.weights:

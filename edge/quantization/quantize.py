@@ -36,13 +36,15 @@ from numpy.typing import NDArray
 from edge.quantization.calibration import Calibration
 from edge.quantization.recipes import WHOLE_RANGE, Attempt
 from wafer_tf.errors import ModelError
-from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.inference.interpreter import FEATURES, LOGITS, TfliteModel
 
 if TYPE_CHECKING:
     import keras
 
 Ranges = dict[int, tuple[float, float]]
 """Smallest and largest value of each activation, by its index in the graph."""
+OUTPUTS = {LOGITS: "logits", FEATURES: "pool"}
+"""A file's outputs by name, and the Keras layer that gives each; only the logits must be there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Extremes:
     Attributes:
         tensors: (t,) index of each activation in the graph.
         low, high: (maps, t) float32.
-        whole: (t,) bool, activations whose range is never clipped: the input and the logits.
+        whole: (t,) bool, activations whose range is never clipped: the input and the outputs.
     """
 
     tensors: tuple[int, ...]
@@ -120,8 +122,30 @@ def quantizer(model: "keras.Model") -> Iterator[Quantizer]:
     """Export a Keras model to a temporary folder for as long as its files are being made."""
     with tempfile.TemporaryDirectory(prefix="wafer_tf-") as folder:
         with _silence():
-            model.export(folder, format="tf_saved_model", verbose=False)
+            _with_outputs(model).export(folder, format="tf_saved_model", verbose=False)
         yield Quantizer(Path(folder), model.input_shape[1])
+
+
+def _with_outputs(model: "keras.Model") -> "keras.Model":
+    """Return the model with those of OUTPUTS that it has layers for, by name."""
+    import keras
+
+    layers = {layer.name: layer for layer in model.layers}
+    found = {name: layers[layer].output for name, layer in OUTPUTS.items() if layer in layers}
+    if LOGITS not in found:
+        raise ModelError(f"model: no layer {OUTPUTS[LOGITS]!r}; expected one that gives the logits.")
+    return keras.Model(model.input, found, name=model.name)
+
+
+def named_outputs(model: Any) -> dict[str, int]:
+    """Return the index of each output's tensor in an unpacked file; of the only output of a file, as the logits'."""
+    outputs = [int(t) for t in model.subgraphs[0].outputs]
+    if len(outputs) == 1:
+        return {LOGITS: outputs[0]}
+    named = {o.name.decode(): int(o.tensorIndex) for s in model.signatureDefs or [] for o in s.outputs}
+    if len(named) != len(outputs) or LOGITS not in named:
+        raise ModelError(f"model: {len(outputs)} outputs, named {sorted(named)}; expected {LOGITS} among them.")
+    return named
 
 
 def observe(float32: bytes, calibration: Calibration, *, progress: bool = False) -> Extremes:
@@ -181,7 +205,7 @@ def _quantize(float32: bytes, recipe: list[dict[str, Any]], ranges: Ranges) -> b
 
 
 def refit_logits(float32: bytes, integer: bytes, calibration: Calibration) -> bytes:
-    """Return the float graph with the last layer that, quantized as `integer` was, comes nearest to the float logits.
+    """Return the float graph with the layer of the logits that, quantized as `integer` was, comes nearest to the float.
 
     The correction is affine in the nine logits, the smallest of those with the least squared error on the calibration
     maps.
@@ -197,15 +221,14 @@ def refit_logits(float32: bytes, integer: bytes, calibration: Calibration) -> by
 
     model = _unpack(float32)
     graph = model.subgraphs[0]
-    last = graph.operators[-1]
+    (last,) = (op for op in graph.operators if named_outputs(model)[LOGITS] in op.outputs)
     code = model.operatorCodes[last.opcodeIndex]
     if (
         code.builtinCode != BuiltinOperator.FULLY_CONNECTED
-        or list(last.outputs) != list(graph.outputs)
         or len(last.inputs) != 3
         or last.inputs[2] < 0  # the converter leaves out a bias of zeros
     ):
-        raise ModelError("model: it does not end in a Dense layer with a bias; expected one that gives the logits.")
+        raise ModelError("model: its logits are not of a Dense layer with a bias; expected one that gives them.")
     kernel, bias = (model.buffers[graph.tensors[t].buffer] for t in last.inputs[1:])
     k = _floats(kernel).reshape(graph.tensors[last.inputs[1]].shape)  # (9, features)
     kernel.data = _bytes(factor.T @ k)

@@ -144,8 +144,10 @@ def selftest(args: argparse.Namespace) -> int:
     print(
         f"model     {bundle.input.dtype}, input and output as stated, XNNPACK {'on' if classifier.xnnpack else 'off'}"
     )
-    print(f"golden    {len(bundle.golden.grids)} maps, logits at most {classifier.golden_lsb} steps from the gate's")
+    print(f"golden    {len(bundle.golden.grids)} maps, outputs at most {classifier.golden_lsb} steps from the gate's")
     print("decision  turns the golden logits into the gate's probabilities")
+    features = classifier.tflite.feature_count
+    print(f"unknown   {'no score in this bundle' if bundle.unknown is None else f'a score, of {features} features'}")
     return 0
 
 

@@ -15,7 +15,8 @@ from wafer_tf.formats.csv_cells import csv_line
 from wafer_tf.whole_files import whole_path
 
 Write = Callable[[Record], None]
-BEFORE, AFTER = ("id", "lot", "wafer", "product", "step", "time", "label"), ("reason", "file", "map", "format")
+BEFORE = ("id", "lot", "wafer", "product", "step", "time", "label")
+AFTER = ("reason", "file", "map", "format", "unknown_score")
 COLUMNS = (*BEFORE, "probability", "decision", *CLASSES, *AFTER)
 """Of a row: keys of a record, but `probability`, that of the label, and the probability of each class by its name."""
 BATCH = 1000
@@ -83,7 +84,8 @@ def parquet_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
         raise UsageError(f"--parquet {path}: is there already; add --overwrite or choose another file.")
     # By name: a station does without it, unless it is asked for.
     pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    kinds = {"probability": pa.float64(), "map": pa.int32(), **dict.fromkeys(CLASSES, pa.float64())}
+    numbers = ("probability", *CLASSES, "unknown_score")
+    kinds = {"map": pa.int32(), **dict.fromkeys(numbers, pa.float64())}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     rows: list[list[Any]] = []
     with whole_path(path) as partial, parquet.ParquetWriter(partial, schema, write_page_checksum=True) as writer:

@@ -11,6 +11,7 @@ from edge.station.inputs import Found, find_maps
 from edge.station.records import NOTHING_SAID, Record, answered, rejected, said
 from wafer_tf.bundle import Bundle
 from wafer_tf.decision import REVIEW_BELOW
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
 from wafer_tf.formats.wafer_map import WaferMap
@@ -27,20 +28,21 @@ class Classifier(ProvenModel):
         threads: int = 1,
         allow_slow: bool = False,
         review_below: float = REVIEW_BELOW,
+        unknown_above: float = UNKNOWN_ABOVE,
         options: Options = DEFAULT,
     ) -> None:
         """Load the bundle's model and let it judge the golden maps.
 
         Args:
             bundle, threads, allow_slow: see `ProvenModel`.
-            review_below: probability of the likeliest class under which the decision is "review".
+            review_below, unknown_above: see `decision.verdict`.
             options: how to read what files leave open.
 
         Raises:
             ModelError: the model is not the one the bundle describes, or does not answer as the gate saw.
         """
         super().__init__(bundle, threads=threads, allow_slow=allow_slow)
-        self._review_below, self.options = review_below, options
+        self._review_below, self._unknown_above, self.options = review_below, unknown_above, options
 
     def judge(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> list[Record]:
         """Judge one input file; never raises for bad input.
@@ -95,8 +97,9 @@ class Classifier(ProvenModel):
         """
         return answered(
             name,
-            self.probabilities(grid),
+            *self.judgement(grid),
             review_below=self._review_below,
+            unknown_above=self._unknown_above,
             input_sha256=input_sha256,
             bundle_sha256=self.bundle.sha256,
             ms=_ms_since(started),

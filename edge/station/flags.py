@@ -38,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, files: bool = False) -> No
         default=0.5,  # decision.REVIEW_BELOW, which would need numpy
         help='decide "review" where the likeliest class is less likely than this (default: %(default)s)',
     )
+    parser.add_argument(
+        "--unknown-above",
+        metavar="S",
+        type=_probability,
+        default=0.99,  # decision.unknown.UNKNOWN_ABOVE
+        help='decide "unknown" where the unknown score is larger than this; 1: never (default: %(default)s, the '
+        "strangest of a hundred known wafers)",
+    )
     parser.add_argument("--allow-slow", action="store_true", help="run without the XNNPACK delegate the gate had")
     parser.add_argument("--allow-ungated", action="store_true", help="accept a bundle that did not pass the gate")
     parser.add_argument(
@@ -80,6 +88,7 @@ def load(args: argparse.Namespace) -> "Classifier":
         threads=args.threads,
         allow_slow=args.allow_slow,
         review_below=args.review_below,
+        unknown_above=args.unknown_above,
         options=options,
     )
 

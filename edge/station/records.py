@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import verdict
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
 from wafer_tf.formats.wafer_map import WaferMap
@@ -14,7 +15,8 @@ from wafer_tf.formats.wafer_map import WaferMap
 Record = dict[str, Any]
 FIRST_KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
 """Keys of every record ever written; what came later may be missing from an old line."""
-KEYS = (*FIRST_KEYS, "lot", "wafer", "product", "step", "time", "format", "notes", "file", "file_sha256", "map", "maps")
+_SAID = ("lot", "wafer", "product", "step", "time", "format", "notes", "file", "file_sha256", "map", "maps")
+KEYS = (*FIRST_KEYS, *_SAID, "unknown_score")
 """A record's keys, in this order.
 
 id             the file as named on the command line; of a file of many maps LOT/WAFER, or FILE:NUMBER from 0
@@ -24,7 +26,8 @@ bundle_sha256  of the bundle that judged it
 status         "ok" or "rejected"
 label          class name, null if rejected
 probabilities  {class: 0..1 to 6 places}, null if rejected
-decision       "none", "defect", "review" (the likeliest class is not likely enough) or "rejected"
+decision       "none", "defect", "unknown" (too unlike the known patterns), "review" (the likeliest class is not
+               likely enough) or "rejected"
 ms             milliseconds from the map's bytes to this record
 reason         why it was rejected, else null
 lot, wafer, product, step
@@ -35,6 +38,8 @@ notes          what was assumed and what is odd, in sentences
 file           its name, as the id gives it where it is one map
 file_sha256    of the file's bytes, null where they could not be read
 map, maps      which map of the file this is, from 1, and how many it holds, null where that is not known yet
+unknown_score  0..1 to 4 places, the share of known wafers called the same that are less strange; null if rejected, and
+               where the bundle has no unknown score
 """
 OK, REJECTED = "ok", "rejected"
 MAX_REASON = 500
@@ -81,8 +86,10 @@ def said(
 def answered(
     name: str,
     probabilities: NDArray[np.float64],
+    unknown_score: float | None = None,
     *,
     review_below: float,
+    unknown_above: float = UNKNOWN_ABOVE,
     input_sha256: str | None,
     bundle_sha256: str,
     ms: float,
@@ -93,7 +100,8 @@ def answered(
     Args:
         name: the record's id.
         probabilities: (9,) in the order of CLASSES.
-        review_below: the decision is "review" where the likeliest class is less likely than this.
+        unknown_score: 0..1; None where the bundle has none.
+        review_below, unknown_above: see `decision.verdict`.
         input_sha256, bundle_sha256, ms: see KEYS.
         said: what the file says of the wafer, see `said`.
     """
@@ -105,10 +113,11 @@ def answered(
         "status": OK,
         "label": CLASSES[values.index(max(values))],
         "probabilities": {label: round(value, 6) for label, value in zip(CLASSES, values, strict=True)},
-        "decision": verdict(values, review_below=review_below),
+        "decision": verdict(values, unknown_score, review_below=review_below, unknown_above=unknown_above),
         "ms": round(ms, 3),
         "reason": None,
         **said,
+        "unknown_score": None if unknown_score is None else round(unknown_score, 4),
     }
 
 
@@ -133,6 +142,7 @@ def rejected(
         "ms": round(ms, 3),
         "reason": _short(reason),
         **said,
+        "unknown_score": None,
     }
 
 

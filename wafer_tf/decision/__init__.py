@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import ModelError
 
@@ -57,16 +58,31 @@ class Decision:
         return cls(bias=tuple(float(b) for b in data["bias"]), temperature=float(data["temperature"]))
 
 
-def verdict(probabilities: Sequence[float], *, review_below: float = REVIEW_BELOW) -> str:
-    """Return what is decided on a wafer: "review" where the likeliest class is not likely enough, "none" or "defect".
+def verdict(
+    probabilities: Sequence[float],
+    unknown_score: float | None = None,
+    *,
+    review_below: float = REVIEW_BELOW,
+    unknown_above: float = UNKNOWN_ABOVE,
+) -> str:
+    """Return what is decided on a wafer.
+
+    "unknown" where it is too strange; else "review" where the likeliest class is not likely enough; else "none" or
+    "defect".
 
     Args:
         probabilities: nine, in the order of CLASSES.
+        unknown_score: 0..1; None where there is none.
         review_below: see REVIEW_BELOW.
+        unknown_above: see UNKNOWN_ABOVE; at 1 nothing is unknown.
 
     Examples:
         >>> verdict([0.9, 0.1, 0, 0, 0, 0, 0, 0, 0])
         'defect'
+        >>> verdict([0.9, 0.1, 0, 0, 0, 0, 0, 0, 0], 0.998)
+        'unknown'
     """
+    if unknown_score is not None and unknown_score > unknown_above:
+        return "unknown"
     top = max(probabilities)
     return "review" if top < review_below else "none" if probabilities.index(top) == NONE else "defect"

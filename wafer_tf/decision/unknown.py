@@ -23,7 +23,8 @@ from wafer_tf.errors import ModelError
 UNKNOWN_ABOVE = 0.99
 """Score above which the decision is "unknown", unless a user says otherwise: one known wafer in a hundred has it."""
 MAX_BYTES = 200_000
-"""Of the file."""
+"""Of the file; a larger one is refused."""
+_UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, TypeError, MemoryError)
 _STEEP = 3.0
 """By which one scale of known wafers, from 90 % to 99 %, becomes that of the smooth maximum."""
 
@@ -139,9 +140,11 @@ class Unknown:
         Raises:
             ModelError: it is not that.
         """
+        if len(data) > MAX_BYTES:
+            raise ModelError(f"unknown score: {len(data)} bytes; expected at most {MAX_BYTES}.")
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 read = partial(read_entry, archive, where="unknown.npz", max_bytes=MAX_BYTES * 8, kinds="f")
                 return cls(**{field.name: read(field.name) for field in fields(cls)})
-        except DAMAGED as error:
+        except _UNREADABLE as error:
             raise ModelError(f"unknown score: damaged ({type(error).__name__}: {error}).") from error

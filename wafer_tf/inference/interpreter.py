@@ -10,14 +10,18 @@ from wafer_tf.encoding import to_float
 from wafer_tf.errors import ModelError
 
 LEVELS = np.arange(256, dtype=np.uint8)
+LOGITS, FEATURES = "logits", "features"
+"""Names of a file's outputs, where it has more than one; others are let be."""
 
 
 class TfliteModel:
-    """A loaded model: encoded planes in, logits out.
+    """A loaded model: encoded planes in, logits out, and the pooled features that they were made of.
 
     Attributes:
         xnnpack: whether the XNNPACK delegate runs it; without, it answers several times later.
         input, output: quantization of a model with int8 or int16 input and output; None of one with float ones.
+        features: of the features; None where they are float, or there are none.
+        feature_count: how many there are; 0 of a file with logits alone.
     """
 
     def __init__(self, content: bytes, *, threads: int = 1, delegate: bool = True) -> None:
@@ -39,20 +43,25 @@ class TfliteModel:
                 model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
             )
             self._interpreter.allocate_tensors()
-            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            inputs, outputs = self._interpreter.get_input_details(), self._outputs()
             # LiteRT has no public way to ask for the delegate; the exact pin and a test hold this one.
             operators = [op["op_name"] for op in self._interpreter._get_ops_details()]
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"model: LiteRT cannot load it ({str(error).splitlines()[0]}).") from error
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ModelError(f"model: {len(inputs)} inputs and {len(outputs)} outputs; expected one of each.")
+        if len(inputs) != 1 or LOGITS not in outputs:
+            told = f"{len(inputs)} inputs and the outputs {', '.join(outputs) or 'without names'}"
+            raise ModelError(f"model: {told}; expected one input, and one output or {LOGITS} among them.")
         self.xnnpack = "DELEGATE" in operators
-        self.input, self.output = _tensor(inputs[0]), _tensor(outputs[0])
+        self.input, self.output = _tensor(inputs[0]), _tensor(outputs[LOGITS])
+        pooled = outputs.get(FEATURES)
+        self.features = _tensor(pooled) if pooled else None
+        self.feature_count = int(pooled["shape"][-1]) if pooled else 0
         shape = tuple(int(n) for n in inputs[0]["shape"])
         if len(shape) != 4 or shape[1] != shape[2]:
             raise ModelError(f"model: input of shape {shape}; expected a square encoded map.")
         self.input_size = shape[1]
-        self._in, self._out = inputs[0]["index"], outputs[0]["index"]
+        self._in, self._out = inputs[0]["index"], outputs[LOGITS]["index"]
+        self._pooled = pooled["index"] if pooled else None
         real = to_float(LEVELS)
         self._levels = self.input.quantize(real) if self.input else real
         """What each of the 256 levels of a plane is fed as."""
@@ -80,8 +89,32 @@ class TfliteModel:
 
     def logits(self, planes: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the (9,) real logits of one encoded map."""
-        stored = self.run(planes)
-        return self.output.dequantize(stored) if self.output else stored.astype(np.float64)
+        return self.answer(planes)[0]
+
+    def stored(self, planes: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Return the (9,) logits and the (d,) features of one encoded map, None without any, as the model stores them.
+
+        Args:
+            planes: (size, size, 3) uint8 of `encoding.encode`.
+        """
+        logits = self.run(planes)
+        return logits, None if self._pooled is None else self._interpreter.get_tensor(self._pooled)[0]
+
+    def answer(self, planes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+        """Return the (9,) real logits of one encoded map and, of the same run, its (d,) real features."""
+        logits, pooled = self.stored(planes)
+        if self.features and pooled is not None:
+            pooled = self.features.dequantize(pooled)
+        real = self.output.dequantize(logits) if self.output else logits.astype(np.float64)
+        return real, None if pooled is None else pooled.astype(np.float32)
+
+    def _outputs(self) -> dict[str, dict[str, Any]]:
+        """Return the details of the outputs by name; the only one is the logits, whatever it is called."""
+        found = self._interpreter.get_output_details()
+        if len(found) == 1:
+            return {LOGITS: found[0]}
+        signed: dict[str, dict[str, Any]] = self._interpreter.get_signature_runner().get_output_details()
+        return signed
 
 
 def _tensor(details: dict[str, Any]) -> Tensor | None:

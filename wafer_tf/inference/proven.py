@@ -1,5 +1,7 @@
 """A bundle's model, loaded and proven: it answers the golden maps as the gate saw. Needs numpy and ai-edge-litert."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,19 @@ MAX_PROBABILITY_ERROR = 1e-9
 """Between two machines' exp, of float64."""
 
 
+class Judgement(NamedTuple):
+    """What a bundle says of one map.
+
+    Attributes:
+        probabilities: (9,) calibrated, in the order of CLASSES.
+        unknown_score: 0..1, the share of known wafers called the same that are less strange; None where the bundle has
+            no unknown score.
+    """
+
+    probabilities: NDArray[np.float64]
+    unknown_score: float | None
+
+
 class ProvenModel:
     """A bundle's model behind its checks.
 
@@ -34,7 +49,7 @@ class ProvenModel:
         bundle: what was loaded.
         tflite: its model, running.
         xnnpack: whether the XNNPACK delegate runs the model.
-        golden_lsb: how far the golden maps' logits were from the gate's, in steps of the output; 0 on the same kernel.
+        golden_lsb: how far the golden maps' logits and features were from the gate's, in steps; 0 on the same kernel.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, allow_slow: bool = False) -> None:
@@ -61,15 +76,25 @@ class ProvenModel:
 
     def probabilities(self, grid: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the (9,) calibrated probabilities, in the order of CLASSES, of one checked map, (rows, cols) uint8."""
-        return self.bundle.decision.probabilities(self.tflite.logits(encode(grid, self.bundle.input_size)))
+        return self.judgement(grid).probabilities
+
+    def judgement(self, grid: NDArray[np.uint8]) -> Judgement:
+        """Return the probabilities and the unknown score of one checked map, (rows, cols) uint8, by one run."""
+        logits, features = self.tflite.answer(encode(grid, self.bundle.input_size))
+        probabilities = self.bundle.decision.probabilities(logits)
+        if self.bundle.unknown is None or features is None:
+            return Judgement(probabilities, None)
+        score = self.bundle.unknown.score(features[None], probabilities[None].argmax(axis=1))
+        return Judgement(probabilities, float(score[0]))
 
     def _compare_with_bundle(self) -> None:
-        stated, found = (self.bundle.input, self.bundle.output), (self.tflite.input, self.tflite.output)
+        stated, found = ((side.input, side.output, side.features) for side in (self.bundle, self.tflite))
         if stated != found:
-            raise self._refused(f"its model has input and output {found}; {MANIFEST} says {stated}")
+            raise self._refused(f"its model has input, output and features {found}; {MANIFEST} says {stated}")
         golden = self.bundle.golden
-        if golden.logits.dtype != self.bundle.output.dtype:
-            raise self._refused(f"golden logits of {golden.logits.dtype}; expected {self.bundle.output.dtype}")
+        for name, stored in (("logits", golden.logits), ("features", golden.features)):
+            if stored is not None and stored.dtype != self.bundle.output.dtype:
+                raise self._refused(f"golden {name} of {stored.dtype}; expected {self.bundle.output.dtype}")
         expected = self.bundle.decision.probabilities(self.bundle.output.dequantize(golden.logits))
         if not (np.abs(expected - golden.probabilities) <= MAX_PROBABILITY_ERROR).all():
             raise self._refused("its decision does not turn the golden logits into the probabilities the gate saw")
@@ -77,14 +102,21 @@ class ProvenModel:
     def _judge_golden_maps(self) -> int:
         golden = self.bundle.golden
         worst = 0
-        for i, (grid, logits) in enumerate(zip(golden.grids, golden.logits.astype(np.int64), strict=True)):
-            apart = np.abs(self.tflite.run(encode(grid, self.bundle.input_size)) - logits)
-            if apart.max() > MAX_KERNEL_LSB:
-                raise self._refused(
-                    f"golden map {i}: logit of {CLASSES[apart.argmax()]} is {apart.max()} steps of the output from "
-                    f"what the gate saw; kernels differ by at most {MAX_KERNEL_LSB}"
-                )
-            worst = max(worst, int(apart.max()))
+        for i, grid in enumerate(golden.grids):
+            logits, features = self.tflite.stored(encode(grid, self.bundle.input_size))
+            outputs = [("logit", logits, golden.logits[i])]
+            if features is not None and golden.features is not None:
+                outputs.append(("feature", features, golden.features[i]))
+            for kind, found, expected in outputs:
+                apart = np.abs(found.astype(np.int64) - expected)
+                if apart.max() > MAX_KERNEL_LSB:
+                    worst_at = int(apart.argmax())
+                    which = f"logit of {CLASSES[worst_at]}" if kind == "logit" else f"feature {worst_at}"
+                    raise self._refused(
+                        f"golden map {i}: {which} is {apart.max()} steps of the output from "
+                        f"what the gate saw; kernels differ by at most {MAX_KERNEL_LSB}"
+                    )
+                worst = max(worst, int(apart.max()))
         return worst
 
     def _refused(self, why: str) -> ModelError:

@@ -3,13 +3,14 @@
 IN/              files arrive here
 IN/done/         files on record, whatever the label
 IN/quarantine/   files on record that could not be judged, each with NAME.reason.txt beside it
+--unknown-to     another folder on the same file system, for files on record that hold an unknown wafer
 
 A writer best names a file `.NAME`, or NAME.tmp, .part or .partial, and renames it when it is whole. Any other file is
 whole when it has not changed for the settle time; for PATIENCE times that where it is empty, or looks unfinished. A
 writer that pauses for longer has its file judged by halves: the first under its hash, the whole, when it has come under
 the same name, once more under its own.
 
-The folders lie inside IN because only there a rename is sure to be atomic.
+The first two lie inside IN because only there a rename is sure to be atomic.
 """
 
 import hashlib
@@ -61,14 +62,20 @@ class Taken:
 class Inbox:
     """The files that wait in a folder."""
 
-    def __init__(self, path: Path, *, settle_s: float, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, path: Path, *, settle_s: float, max_bytes: int = MAX_BYTES, unknown_to: Path | None = None
+    ) -> None:
         """Name the folder.
 
         Args:
             path: the folder.
             settle_s: seconds for which a file must not have changed, over at least two scans.
             max_bytes: a larger file is hashed, but not given.
+            unknown_to: folder of files with an unknown wafer; None: they go to `done`.
         """
+        self._done, self._quarantine, self._unknown = path / DONE, path / QUARANTINE, unknown_to or path / DONE
+        self._folders = tuple(dict.fromkeys((self._done, self._quarantine, self._unknown)))
+        self._own = {folder.name for folder in self._folders if folder.resolve().parent == path.resolve()}
         self.path, self.strange = path, dict[str, str]()
         """`strange`: what is no file to be judged, and why."""
         self.max_bytes, self._settle_s = max_bytes, settle_s
@@ -84,10 +91,10 @@ class Inbox:
         return iter(self._waiting)
 
     def make_folders(self) -> None:
-        """Make `done` and `quarantine` where that can be done, so that no file takes their names."""
-        for name in (DONE, QUARANTINE):
+        """Make `done`, `quarantine` and the folder of the unknown where that can be done, so that none is a file."""
+        for folder in self._folders:
             with suppress(OSError):
-                (self.path / name).mkdir()
+                folder.mkdir()
 
     def stamp(self, name: str) -> Stamp:
         """Return the stamp of a file that waits, as it was last seen; of another zeros."""
@@ -104,7 +111,7 @@ class Inbox:
         with os.scandir(self.path) as entries:
             for entry in entries:
                 name = entry.name
-                if name.startswith(".") or name.lower().endswith(UNFINISHED) or name in (DONE, QUARANTINE):
+                if name.startswith(".") or name.lower().endswith(UNFINISHED) or name in self._own:
                     continue
                 try:
                     if not entry.is_file(follow_symlinks=False):
@@ -194,8 +201,13 @@ class Inbox:
         file.seek(0)
         return taken, BufferedReader(file)
 
-    def put_away(self, taken: Taken, reason: str | None) -> bool:
-        """Move a file to `done`, or with a reason to `quarantine`; never onto a file of other contents.
+    def put_away(self, taken: Taken, reason: str | None, *, unknown: bool = False) -> bool:
+        """Move a file to where files on record go; never onto a file of other contents.
+
+        Args:
+            taken: the file.
+            reason: why none of its maps could be judged: it goes to `quarantine`; None of others.
+            unknown: one of its wafers is unknown.
 
         Returns:
             False where it is not the file that was taken any more: it stays and is new.
@@ -207,7 +219,7 @@ class Inbox:
         source = self.path / taken.name
         if _stamp_of(source) != taken.stamp:
             return False
-        folder = self.path / (DONE if reason is None else QUARANTINE)
+        folder = self._quarantine if reason is not None else self._unknown if unknown else self._done
         folder.mkdir(exist_ok=True)
         target = _free(folder, taken.name, taken.sha256)
         if reason is not None:
@@ -222,7 +234,7 @@ class Inbox:
         return True
 
     def bring_back(self, is_known: Callable[[str], bool]) -> list[str]:
-        """Move files of `done` and `quarantine` that are not on record back into IN, where they are judged again.
+        """Move files that were put away and are not on record back into IN, where they are judged again.
 
         Args:
             is_known: whether contents of this SHA-256 are on record.
@@ -234,7 +246,7 @@ class Inbox:
             OSError: one cannot be read or moved now.
         """
         brought = []
-        for folder in (self.path / DONE, self.path / QUARANTINE):
+        for folder in self._folders:
             for path in sorted(folder.iterdir()) if folder.is_dir() else []:
                 if path.name.endswith(REASON) or path.is_symlink() or not path.is_file():
                     continue

@@ -60,6 +60,11 @@ class _Judged:
         reasons = [None if record["status"] == OK else str(record["reason"]) for record in self.records]
         return None if None in reasons else reasons[0]
 
+    @property
+    def unknown(self) -> bool:
+        """Whether one of its wafers is unknown."""
+        return any(record["decision"] == "unknown" for record in self.records)
+
 
 class HotFolder:
     """A station at work between two folders.
@@ -93,7 +98,7 @@ class HotFolder:
         self._status, self._counts, self._faults = status, status.counts, status.faults
         self._ledger, self._claim, self._in_hand = Ledger(out), Claim(inbox.path, out), InHand(out / IN_HAND)
         self._open = self._was_open = False
-        self._unmoved: dict[str, tuple[Taken, str | None]] = {}  # on record, but still in IN
+        self._unmoved: dict[str, tuple[Taken, str | None, bool]] = {}  # on record, but still in IN
         self._strange: set[str] = set()
 
     def work(self, *, poll_s: float, once: bool) -> int:
@@ -150,7 +155,7 @@ class HotFolder:
         if mended:  # records may be among what was set aside
             brought = self._inbox.bring_back(lambda sha256: self._ledger.records_of(sha256) is not None)
             if brought:
-                say(f"{len(brought)} files in done or quarantine have no record any more and are judged again")
+                say(f"{len(brought)} files that were put away have no record any more and are judged again")
         if ended := self._in_hand.open():
             say(ended)
         self._open = self._was_open = True
@@ -332,7 +337,7 @@ class HotFolder:
         self._counts.known += known - len(duplicates)
         for judged in batch:
             self._in_hand.forget(judged.taken.name, judged.taken.stamp)
-        self._unmoved |= {judged.taken.name: (judged.taken, judged.reason) for judged in batch}
+        self._unmoved |= {judged.taken.name: (judged.taken, judged.reason, judged.unknown) for judged in batch}
         self._move([judged.taken.name for judged in batch])
 
     def _still_there(self, batch: list[_Judged]) -> list[_Judged]:
@@ -350,7 +355,8 @@ class HotFolder:
         failed = None
         for name in names:
             try:
-                self._inbox.put_away(*self._unmoved[name])
+                taken, reason, unknown = self._unmoved[name]
+                self._inbox.put_away(taken, reason, unknown=unknown)
                 del self._unmoved[name]
             except OSError as error:
                 failed = error

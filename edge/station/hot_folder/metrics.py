@@ -15,7 +15,7 @@ from wafer_tf.dies import CLASSES
 
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Upper bounds of the histogram of judging times."""
-DECISIONS = ("none", "defect", "review")
+DECISIONS = ("none", "defect", "review", "unknown")
 ERRORS = ("in", "out", "file", "moving", "metrics", "bundle")
 """What can fail: reading IN, writing OUT, one file, moving files, writing the metrics, taking a new bundle."""
 

@@ -13,22 +13,28 @@ FOLDERS = (DONE, QUARANTINE)
 FILES = (*(f"{name}{end}" for name in (RECORDS, DUPLICATES) for end in ("", ".end", ".damaged")), IN_HAND, LOCK)
 
 
-def check_own_names(inbox: Path, out: Path) -> None:
+def check_own_names(inbox: Path, out: Path, *, unknown_to: Path | None = None) -> None:
     """Make sure that nothing bears a name of the station that it cannot use.
 
     Raises:
-        UsageError: something does.
+        UsageError: something does, or `unknown_to` is no folder of its own.
     """
-    for name in FOLDERS:
-        path = inbox / name
+    folders = [("IN", inbox / name) for name in FOLDERS]
+    if unknown_to is not None:
+        if not unknown_to.parent.is_dir():
+            raise UsageError(f"--unknown-to {unknown_to}: {unknown_to.parent} is no folder; make it first.")
+        if unknown_to.resolve() in {path.resolve() for path in (inbox, out, *(path for _, path in folders))}:
+            raise UsageError(f"--unknown-to {unknown_to}: expected a folder of its own, not IN, its folders or OUT.")
+        folders.append(("--unknown-to", unknown_to))
+    for place, path in folders:
         if os.path.lexists(path) and not path.is_dir():
             raise UsageError(
-                f"IN {path}: {_kind(path)} is there; expected a folder, where files on record go. Move it away."
+                f"{place} {path}: {_kind(path)} is there; expected a folder, where files on record go. Move it away."
             )
-        if path.is_dir() and path.stat().st_dev != inbox.stat().st_dev:
+        if (path if path.is_dir() else path.parent).stat().st_dev != inbox.stat().st_dev:
             raise UsageError(
-                f"IN {path}: is on another file system than IN; expected a folder within it, where a file can be moved "
-                "whole or not at all. Move it away, or mount IN with it."
+                f"{place} {path}: is on another file system than IN; expected a folder on the same, where a file can "
+                "be moved whole or not at all. Move it away, or mount IN with it."
             )
     for place, path in [*(("OUT", out / name) for name in FILES), ("IN", inbox / LOCK)]:
         if os.path.lexists(path) and not path.is_file():

@@ -25,6 +25,7 @@ EPILOG = """example:
 OUT/records.jsonl     one record per wafer: files of the same contents are one wafer
 OUT/duplicates.jsonl  every other name under which recorded contents came
 IN/done, quarantine   files on record; those that could not be judged with NAME.reason.txt beside them
+DIR                   with --unknown-to: files on record with a wafer that is unlike the known patterns
 
 A writer best names a file .NAME or NAME.tmp, .part or .partial, and renames it when it is whole. A file leaves IN only
 after its record is safely on the disk, so that a station may be stopped, or killed, at any moment and started again.
@@ -50,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds a file must not have changed before it is read (default: 2), ten times that where it is empty or "
         "looks unfinished; give more than the attribute cache of a network share, and than any pause of a writer that "
         "does not rename its files when they are whole",
+    )
+    parser.add_argument(
+        "--unknown-to",
+        metavar="DIR",
+        type=Path,
+        help='files with a wafer whose decision is "unknown" go there instead of into done: a folder for the station '
+        "alone, on the file system of IN, made if it is not there",
     )
     parser.add_argument("--metrics-file", metavar="FILE", type=Path, help="keep counters there as Prometheus text")
     parser.add_argument(
@@ -80,6 +88,7 @@ def run(
         poll_s=args.poll,
         settle_s=args.settle,
         metrics_file=args.metrics_file,
+        unknown_to=args.unknown_to,
         once=args.once,
     )
 
@@ -95,6 +104,7 @@ def watch(
     poll_s: float = 1.0,
     settle_s: float = 2.0,
     metrics_file: str | os.PathLike[str] | None = None,
+    unknown_to: str | os.PathLike[str] | None = None,
     once: bool = False,
     max_bytes: int = MAX_BYTES,
     report_s: float = 60.0,
@@ -118,6 +128,8 @@ def watch(
         poll_s: seconds between looks.
         settle_s: seconds a file must not have changed, over at least two looks; see inbox.PATIENCE for longer ones.
         metrics_file: Prometheus text is kept there.
+        unknown_to: folder on the file system of `inbox`, for files with a wafer whose decision is "unknown"; None: they
+            go where the others go.
         once: end as soon as nothing waits that can be judged.
         max_bytes: a larger file is rejected without being judged.
         report_s: seconds between the lines on stderr.
@@ -135,6 +147,7 @@ def watch(
     inbox = Path(inbox)
     out = Path(out)
     metrics_file = None if metrics_file is None else Path(metrics_file)
+    unknown_to = None if unknown_to is None else Path(unknown_to)
     if not poll_s > 0 or not settle_s >= 0:
         raise UsageError(f"--poll {poll_s:g} --settle {settle_s:g}: expected more than 0 and at least 0 seconds.")
     if not inbox.is_dir():
@@ -143,9 +156,9 @@ def watch(
         raise UsageError(f"--metrics-file {metrics_file}: is no file, and would be replaced by one; name a file.")
     if out.resolve() in {(inbox / name).resolve() for name in (".", DONE, QUARANTINE)}:
         raise UsageError(f"OUT {out}: expected a folder of its own, not IN or its {DONE} or {QUARANTINE}.")
-    check_own_names(inbox, out)
+    check_own_names(inbox, out, unknown_to=unknown_to)
     station = HotFolder(
-        Inbox(inbox, settle_s=settle_s, max_bytes=max_bytes),
+        Inbox(inbox, settle_s=settle_s, max_bytes=max_bytes, unknown_to=unknown_to),
         out,
         judge,
         status=Status(bundle_sha256, metrics_file=metrics_file, report_s=report_s, first_retry_s=first_retry_s),

@@ -86,6 +86,7 @@ def test_a_record_is_this() -> None:
         "ms": 1.235,
         "reason": None,
         **NOTHING_SAID,
+        "unknown_score": None,
     }
     assert answered("w", probabilities, review_below=0.61, **about)["decision"] == "review"
     record = rejected("w", "no map", **about)
@@ -101,6 +102,7 @@ def test_a_record_is_this() -> None:
         "ms": 1.235,
         "reason": "no map",
         **NOTHING_SAID,
+        "unknown_score": None,
     }
     assert rejected("w", "no map", input_sha256=None, bundle_sha256="b")["ms"] == 0.0
 

@@ -27,6 +27,7 @@ def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a
         "bundle": DEFAULT,
         "threads": 1,
         "review_below": 0.5,
+        "unknown_above": 0.99,
         "allow_slow": False,
         "allow_ungated": False,
         "require_signature": None,
@@ -36,6 +37,7 @@ def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a
         "bundle": "b",
         "threads": 1,
         "review_below": 0.5,
+        "unknown_above": 0.99,
         "allow_slow": True,
         "allow_ungated": True,
         "require_signature": None,
@@ -58,12 +60,15 @@ def test_other_numbers_of_threads_are_refused(text: str) -> None:
 @pytest.mark.parametrize(("text", "value"), [("0", 0.0), ("1", 1.0), ("0.25", 0.25), ("1e-3", 0.001)])
 def test_a_probability_of_0_to_1_is_taken(text: str, value: float) -> None:
     assert _parse("--review-below", text).review_below == value
+    assert _parse("--unknown-above", text).unknown_above == value
 
 
 @pytest.mark.parametrize("text", ["-0.01", "1.01", "nan", "inf", "half", ""])
 def test_what_is_no_probability_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentError, match="expected a number from 0 to 1"):
         _parse("--review-below", text)
+    with pytest.raises(argparse.ArgumentError, match="expected a number from 0 to 1"):
+        _parse("--unknown-above", text)
 
 
 @pytest.mark.parametrize("text", ["-1", "1.0", "v2", "", "\u0663", "9" * 19])
@@ -90,11 +95,12 @@ def test_the_classifier_is_the_one_the_flags_ask_for(
     monkeypatch.setattr(bundle_module, "load_bundle", load_bundle)
     monkeypatch.setattr(classifier_module, "Classifier", classifier)
     words = ["--bundle", "nano", "--threads", "3", "--review-below", "0.7", "--allow-slow", "--allow-ungated"]
+    words += ["--unknown-above", "0.995"]
     args = _parse(*words, "--require-signature", "k.pem", "--min-version", "20261126")
     assert load(args) == "classifier"
     assert asked == [
         (bundle_folder("nano"), {"allow_ungated": True, "require_signature": "k.pem", "min_version": 20261126}),
-        (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7, "options": Options()}),
+        (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7, "unknown_above": 0.995, "options": Options()}),
     ]
     told = capsys.readouterr()
     assert told.out == "", "the records are printed there"
@@ -121,7 +127,7 @@ def _unsaid() -> dict[str, None]:
 
 def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
     common = {"bundle": DEFAULT, "threads": 1, "review_below": 0.5, "allow_slow": False, "allow_ungated": False}
-    common |= {"require_signature": None, "min_version": 0}
+    common |= {"unknown_above": 0.99, "require_signature": None, "min_version": 0}
     found = vars(parser().parse_args(["classify", "a", "-"]))
     answers = {"jsonl": False, "csv": False, "parquet": None, "e142": None, "overwrite": False, "merge": False}
     assert found == {"job": "classify", "maps": ["a", "-"], "strict": False} | answers | common | _unsaid()
@@ -141,6 +147,7 @@ def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
             "poll": 1.0,
             "settle": 2.0,
             "metrics_file": None,
+            "unknown_to": None,
             "once": False,
             "e142": None,
             "reload": False,

@@ -129,8 +129,9 @@ def test_selftest_prints_what_it_checked(capsys: pytest.CaptureFixture[str]) -> 
         f"release   {NANO.release}",
         "gate      passed",
         "model     int8, input and output as stated, XNNPACK on",
-        f"golden    {len(NANO.golden.grids)} maps, logits at most 0 steps from the gate's",
+        f"golden    {len(NANO.golden.grids)} maps, outputs at most 0 steps from the gate's",
         "decision  turns the golden logits into the gate's probabilities",
+        "unknown   no score in this bundle",
     ]
 
 
@@ -173,7 +174,7 @@ def test_watch_judges_with_the_bundle_that_the_flags_name(tmp_path: Path, monkey
 
     monkeypatch.setattr(watching, "watch", watch)
     words = ["watch", "in", "--out", "o", "--poll", "0.5", "--settle", "3", "--metrics-file", "m", "--once"]
-    assert main([*words, "--bundle", "nano"]) == 7
+    assert main([*words, "--unknown-to", "strange", "--bundle", "nano"]) == 7
     (record,) = asked.pop("records")
     assert (record["id"], record["status"]) == ("w", "ok")
     assert isinstance(asked.pop("bundle"), BundleOnDisk)
@@ -184,6 +185,7 @@ def test_watch_judges_with_the_bundle_that_the_flags_name(tmp_path: Path, monkey
         "poll_s": 0.5,
         "settle_s": 3.0,
         "metrics_file": Path("m"),
+        "unknown_to": Path("strange"),
         "once": True,
     }
 

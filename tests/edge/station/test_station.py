@@ -296,7 +296,7 @@ def test_selftest_says_what_it_checked(
     assert main(["selftest", "--bundle", str(bundle_path)]) == 0
     out = capsys.readouterr().out
     assert classifier.bundle.sha256 in out
-    assert "golden    21 maps, logits at most 0 steps from the gate's" in out
+    assert "golden    21 maps, outputs at most 0 steps from the gate's" in out
 
 
 def test_bench_measures_the_model_alone_and_the_whole_path(

@@ -159,11 +159,11 @@ def test_files_on_record_that_cannot_be_moved_do_not_wait(
     real = Inbox.put_away
     tried: list[str] = []
 
-    def refusing(self: Inbox, taken: Any, reason: str | None) -> bool:
+    def refusing(self: Inbox, taken: Any, reason: str | None, *, unknown: bool) -> bool:
         tried.append(taken.name)
         if taken.name == "w001":
             raise PermissionError(13, "Permission denied", str(inbox / taken.name))
-        return real(self, taken, reason)
+        return real(self, taken, reason, unknown=unknown)
 
     _send(inbox, 3)
     with monkeypatch.context() as patch:

@@ -25,7 +25,7 @@ def test_before_the_first_record_everything_is_there_at_zero(counts: Counts) -> 
     assert "\nwafer_tf_last_record" not in text, "no time at all, or a reader takes 1970 for it"
     assert counts.line(waiting=3) == "0 seen: 0 ok, 0 rejected, 0 duplicates, 0 recorded before; 3 waiting"
     assert 'wafer_tf_judge_seconds_bucket{le="+Inf"} 0\n' in text
-    assert text.count('wafer_tf_wafers_total{label="') == 27
+    assert text.count('wafer_tf_wafers_total{label="') == 36
 
 
 def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> No
     for record in (
         _record("Scratch", "defect", 1.0),
         _record("Scratch", "review", 1.5),
-        _record("none", "none", 2000.0),
+        _record("none", "unknown", 2000.0),
         _record(None, "rejected", 0.25),
         _record("Scratch", "defect", 50.0),
     ):
@@ -42,7 +42,7 @@ def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> No
     counts.errors["out"] += 2
     counts.bundle_replaced, counts.bundle_reloads = True, 5
     text = counts.text(waiting=6, faults=["out", "file", "file"])
-    wafers = {("Scratch", "defect"): 2, ("Scratch", "review"): 1, ("none", "none"): 1}
+    wafers = {("Scratch", "defect"): 2, ("Scratch", "review"): 1, ("none", "unknown"): 1}
     expected = {
         "info": [f'{{bundle_sha256="{"ab" * 32}"}} 1'],
         "bundle_replaced": [" 1"],
@@ -51,7 +51,7 @@ def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> No
         "wafers_total": [
             f'{{label="{label}",decision="{decision}"}} {wafers.get((label, decision), 0)}'
             for label in CLASSES
-            for decision in ("none", "defect", "review")
+            for decision in ("none", "defect", "review", "unknown")
         ],
         "rejected_total": [" 1"],
         "duplicates_total": [" 4"],

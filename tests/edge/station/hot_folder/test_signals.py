@@ -91,6 +91,7 @@ def test_what_a_user_leaves_out_is_this(
             "poll_s": 0.5,
             "settle_s": 0.0,
             "metrics_file": str(tmp_path / "m"),
+            "unknown_to": str(tmp_path / "strange"),
             "once": True,
             "max_bytes": 9,
             "report_s": 5.0,
@@ -100,9 +101,10 @@ def test_what_a_user_leaves_out_is_this(
         else {}
     )
     assert watch(str(inbox), str(tmp_path / "out"), judge, bundle_sha256=BUNDLE, **options) == 7
+    told = {"settle_s": 0.0, "max_bytes": 9, "unknown_to": tmp_path / "strange"}
     assert asked["inbox"] == (
         inbox,
-        {"settle_s": 0.0, "max_bytes": 9} if given else {"settle_s": 2.0, "max_bytes": 2**32},
+        told if given else {"settle_s": 2.0, "max_bytes": 2**32, "unknown_to": None},
     )
     metrics = {"metrics_file": tmp_path / "m", "report_s": 5.0, "first_retry_s": 0.1}
     plain = {"metrics_file": None, "report_s": 60.0, "first_retry_s": 1.0}

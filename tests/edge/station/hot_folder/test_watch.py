@@ -408,7 +408,7 @@ def test_the_metrics_are_prometheus_text_and_count_everything(inbox: Path, out: 
     found = _metrics(file)
     wafers = {key: n for key, n in found.items() if key.startswith("wafer_tf_wafers_total")}
     assert wafers.pop('wafer_tf_wafers_total{label="Scratch",decision="defect"}') == 2
-    assert len(wafers) == 3 * len(CLASSES) - 1
+    assert len(wafers) == 4 * len(CLASSES) - 1
     assert not any(wafers.values()), "a class not seen yet must be there at zero, or its first wafer is no increase"
     assert found["wafer_tf_rejected_total"] == found["wafer_tf_duplicates_total"] == 1
     assert found["wafer_tf_queue_wafers"] == 0

@@ -14,7 +14,16 @@ import pytest
 from benchmarks.hot_folder_kills import audit
 from tests.hot_folder import ROOT, lines, names, once, start, wait_for
 
-SENT = {"a": b"1", "b": b"bad", "c": b"1", "d": b"bad", "e": b"5", "f": b"one\ntwo\nthree\nfour\n", "g": b"7"}
+SENT = {
+    "a": b"1",
+    "b": b"bad",
+    "c": b"1",
+    "d": b"bad",
+    "e": b"5",
+    "f": b"one\ntwo\nthree\nfour\n",
+    "g": b"7",
+    "h": b"odd",
+}
 MAPS = {"f": 4}
 STEPS = ("open", "write", "pwrite", "fsync", "ftruncate", "mkdir", "rename", "replace", "close")
 
@@ -46,28 +55,29 @@ def kill_at_every_step(folder: Path) -> None:
     """Kill a station at its first step, another at its second, and so on, in new folders each; then finish its work."""
     torn = unmoved = partly = 0
     for step in range(1, 1000):
-        inbox, out = folder / "in", folder / "out"
+        inbox, out, strange = folder / "in", folder / "out", folder / "strange"
         inbox.mkdir(parents=True)
         for name, contents in SENT.items():
             (inbox / name).write_bytes(contents)
         if (child := os.fork()) == 0:
             _die_at(step)
-            os._exit(once(inbox, out))
+            os._exit(once(inbox, out, unknown_to=strange))
         _, status = os.waitpid(child, 0)
-        found = audit(inbox, out, SENT, MAPS)
+        found = audit(inbox, out, SENT, MAPS, unknown_to=strange)
         assert not found["lost"] and not found["duplicated"] and not found["invalid"], (step, found)
         torn += found["torn"]
         unmoved += found["unmoved"] > 0
         partly += found["partly"]
-        assert once(inbox, out) == 0
-        found = audit(inbox, out, SENT, MAPS)
+        assert once(inbox, out, unknown_to=strange) == 0
+        found = audit(inbox, out, SENT, MAPS, unknown_to=strange)
         assert found.pop("on_record") == len(SENT) and not any(found.values()), (step, found)
-        assert len(lines(out / "records.jsonl")) == 3 + 4 + 1
+        assert names(strange) == {"h"}
+        assert len(lines(out / "records.jsonl")) == 3 + 4 + 1 + 1
         assert len(lines(out / "duplicates.jsonl")) == 2
         assert {"b.reason.txt", "d.reason.txt"} <= names(inbox / "quarantine")
         shutil.rmtree(folder)
         if os.waitstatus_to_exitcode(status) == 0:
-            assert torn == 5 + 1, "one for each file's records, and one for the duplicates"
+            assert torn == 6 + 1, "one for each file's records, and one for the duplicates"
             assert partly, "no kill came between two lines of a file"
             print(f"{step - 1} steps, {unmoved} between a record and a move")
             return
