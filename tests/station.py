@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tests import ROOT
 from wafer_tf.bundle import Golden, load_bundle, write_bundle
 from wafer_tf.decision import Decision
-from wafer_tf.decision.unknown import Unknown
+from wafer_tf.decision.unknown import Unknown, parts, strangeness
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.inference.interpreter import TfliteModel
@@ -102,11 +102,10 @@ def unknown_of(content: bytes, grids: Sequence[NDArray[np.uint8]]) -> Unknown:
     found = [model.answer(encode(grid, model.input_size))[1] for grid in grids]
     features = np.stack([each for each in found if each is not None])
     d, levels = features.shape[1], np.array([0.0, 0.5, 1.0])
-    zeros = np.zeros((1, d), np.float32)
-    unknown = Unknown(
-        zeros, np.eye(d, dtype=np.float32), np.zeros(d + 1, np.float32), np.array([1.0, 0.0]), levels, np.zeros((9, 3))
-    )
-    middle = float(np.median(unknown.sums(features)))
+    mean, whiten, head = np.zeros((1, d), np.float32), np.eye(d, dtype=np.float16), np.zeros(d + 1, np.float32)
+    scale = np.array([[0.0, 1.0], [0.0, 1.0]])
+    unknown = Unknown(mean, whiten, head, scale, levels, np.zeros((9, 3)))
+    middle = float(np.median(strangeness(parts(features, mean, whiten, head), scale)))
     return replace(unknown, quantiles=np.tile([-100.0, middle, middle + 1e-6], (9, 1)))
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Ranges = dict[int, tuple[float, float]]
 """Smallest and largest value of each activation, by its index in the graph."""
-OUTPUTS = {LOGITS: "logits", FEATURES: "pool"}
+OUTPUTS = {LOGITS: "logits", FEATURES: "features"}
 """A file's outputs by name, and the Keras layer that gives each; only the logits must be there."""
 
 
