@@ -27,7 +27,7 @@ def fault(gate: Mapping[str, Any]) -> str | None:
 
     Args:
         gate: as in bundle.json: `applied`, `passed`, `limits`, `checks`, `comparison` and, where files of folds were
-            compared, `shipped_agreement`.
+            compared, `shipped_agreement`, and `unknown` where there is an unknown score.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: figures are missing or are none.
@@ -38,6 +38,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
         if gate[name] is not True:
             return f"the gate's own {name!r} is {gate[name]!r}"
     due = _due(gate["limits"], gate["comparison"], gate.get("shipped_agreement"))
+    if gate.get("unknown") is not None:
+        due |= _unknown_due(gate["limits"], gate["unknown"])
     stated = {(check["name"], check["where"]): check for check in gate["checks"]}
     if len(stated) != len(gate["checks"]) or stated.keys() != due.keys():
         return f"the gate's {len(gate['checks'])} checks are not the {len(due)} that its limits and figures call for"
@@ -70,3 +72,12 @@ def _due(
             sure = 100 * (recall["value"] if recall["low"] is None else recall["low"])
             found["max_recall_drop", name] = _Due(most, sure, sure <= most + _ROUNDING)
     return found
+
+
+def _unknown_due(limits: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[tuple[str, str], _Due]:
+    least, same = limits["min_unknown_agreement"], 100 * unknown["agreement"]
+    most, drop = limits["max_unknown_auroc_drop"], 100 * (unknown["auroc_float"] - unknown["auroc"])
+    return {
+        ("min_unknown_agreement", ""): _Due(least, same, same >= least - _ROUNDING),
+        ("max_unknown_auroc_drop", ""): _Due(most, drop, drop <= most + _ROUNDING),
+    }

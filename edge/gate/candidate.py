@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gate.comparison import Check, Comparison, Limits, compare
+from edge.gate.comparison import Check, Comparison, Limits, UnknownComparison, compare, compare_unknown
 from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE, Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.inference.interpreter import TfliteModel
@@ -33,6 +34,7 @@ class Candidate:
         xnnpack: whether the delegate ran it.
         shipped: with folds, share of maps that the shipped file calls as its float model; None else, where it is
             what `comparison` judges.
+        unknown: the shipped file's unknown scores beside those of its float model; None where there is no such score.
         prob: (n, 9) of the test part.
         scores, comparison, checks: of these.
     """
@@ -44,6 +46,7 @@ class Candidate:
     contents: Contents
     xnnpack: bool
     shipped: float | None
+    unknown: UnknownComparison | None
     prob: NDArray[np.float64]
     scores: Scores
     comparison: Comparison
@@ -77,6 +80,30 @@ class Shipped:
 
 
 @dataclass(frozen=True, eq=False)
+class Strange:
+    """Maps, known wafers first, then drawn other patterns, and the unknown scores of the float model that ships.
+
+    Attributes:
+        wafers, known: the maps, and how many are of known wafers.
+        score: (n,) of the float model.
+        unknown: makes the score.
+    """
+
+    wafers: WaferSet
+    known: int
+    score: NDArray[np.float64]
+    unknown: Unknown
+
+    def comparison(self, model: TfliteModel, decision: Decision) -> UnknownComparison:
+        """Hold a file's scores against them."""
+        answers = [model.answer(encode(self.wafers.map(i), model.input_size)) for i in range(len(self.wafers))]
+        features = np.stack([found for _, found in answers if found is not None])
+        called = decision.probabilities(np.stack([found for found, _ in answers])).argmax(axis=1)
+        score = self.unknown.score(features, called)
+        return compare_unknown(self.score, score, known=self.known, above=UNKNOWN_ABOVE)
+
+
+@dataclass(frozen=True, eq=False)
 class Reference:
     """The float model on a run's test part: what every candidate is held against.
 
@@ -86,6 +113,7 @@ class Reference:
         limits: of the gate.
         seed: of the bootstrap.
         shipped: what the shipped file is held against, where the run has folds.
+        strange: what its unknown scores are held against, where the run has such a score.
     """
 
     test: WaferSet
@@ -95,6 +123,7 @@ class Reference:
     limits: Limits
     seed: int
     shipped: Shipped | None = None
+    strange: Strange | None = None
 
     def candidate(
         self,
@@ -124,6 +153,7 @@ class Reference:
             answers[judge.rows] = logits(TfliteModel(judge.content), self.test.select(judge.rows), progress=shown)
         prob = self.decision.probabilities(answers)
         shipped = None if self.shipped is None else self.shipped.agreement(model, self.decision)
+        unknown = None if self.strange is None else self.strange.comparison(model, self.decision)
         comparison = compare(self.test.label, self.float_prob, prob, group=self.group, seed=self.seed)
         return Candidate(
             name=name,
@@ -133,10 +163,11 @@ class Reference:
             contents=found,
             xnnpack=model.xnnpack,
             shipped=shipped,
+            unknown=unknown,
             prob=prob,
             scores=score(self.test.label, prob, group=self.group, seed=self.seed),
             comparison=comparison,
-            checks=comparison.checks(self.limits, shipped=shipped),
+            checks=comparison.checks(self.limits, shipped=shipped, unknown=unknown),
         )
 
 

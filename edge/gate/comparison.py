@@ -28,11 +28,16 @@ class Limits:
         max_recall_drop: points that each class's recall may lose beyond what its interval allows: the gate fails where
             the whole 95 % interval of the drop lies above it. Where there is no interval (all maps one group), the drop
             itself counts.
+        min_unknown_agreement: per cent of the maps, known wafers and drawn other patterns, that both models flag as
+            unknown or both do not, where there is an unknown score.
+        max_unknown_auroc_drop: points of AUROC, known wafers against other patterns, that may be lost.
     """
 
     min_agreement: float = 99.5
     max_macro_f1_drop: float = 0.5
     max_recall_drop: float = 2.0
+    min_unknown_agreement: float = 99.0
+    max_unknown_auroc_drop: float = 0.5
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -101,12 +106,15 @@ class Comparison:
         found: dict[str, Any] = to_json(self)
         return found | {"recall_drop": dict(zip(CLASSES, found["recall_drop"], strict=True))}
 
-    def checks(self, limits: Limits, *, shipped: float | None = None) -> tuple[Check, ...]:
+    def checks(
+        self, limits: Limits, *, shipped: float | None = None, unknown: "UnknownComparison | None" = None
+    ) -> tuple[Check, ...]:
         """Hold the figures against the limits; a class without maps is not judged.
 
         Args:
             limits: of the gate.
             shipped: share of maps that the shipped file calls as its float model, where files of folds were compared.
+            unknown: of the unknown score, where there is one.
         """
         agreement, drop = 100 * self.agreement.value, 100 * self.macro_f1_drop.value
         found = [
@@ -123,7 +131,64 @@ class Comparison:
                 sure = 100 * (recall.value if np.isnan(recall.low) else recall.low)
                 passed = sure <= limits.max_recall_drop + _ROUNDING
                 found.append(Check("max_recall_drop", name, limits.max_recall_drop, sure, passed))
+        if unknown is not None:
+            same, drop = 100 * unknown.agreement, 100 * (unknown.auroc_float - unknown.auroc)
+            least, most = limits.min_unknown_agreement, limits.max_unknown_auroc_drop
+            found += [
+                Check("min_unknown_agreement", "", least, same, same >= least - _ROUNDING),
+                Check("max_unknown_auroc_drop", "", most, drop, drop <= most + _ROUNDING),
+            ]
         return tuple(found)
+
+
+@dataclass(frozen=True)
+class UnknownComparison:
+    """What a quantized model says is unknown, beside its own float model, on the same maps.
+
+    Attributes:
+        known, others: maps of wafers of the nine classes, and of drawn patterns that are none of them.
+        agreement: share of all of them that both flag or both do not.
+        known_flagged_float, known_flagged: share of the known that is flagged.
+        others_flagged_float, others_flagged: of the others.
+        auroc_float, auroc: of the score, known against others.
+    """
+
+    known: int
+    others: int
+    agreement: float
+    known_flagged_float: float
+    known_flagged: float
+    others_flagged_float: float
+    others_flagged: float
+    auroc_float: float
+    auroc: float
+
+
+def compare_unknown(float_score: ArrayLike, score: ArrayLike, *, known: int, above: float) -> UnknownComparison:
+    """Compare a quantized model's unknown scores with the float model's.
+
+    Args:
+        float_score, score: (n,) 0..1 of the same maps, the known wafers first.
+        known: how many these are.
+        above: score above which a map is flagged.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    theirs, ours = np.asarray(float_score, np.float64), np.asarray(score, np.float64)
+    if theirs.shape != ours.shape or not 0 < known < len(ours):
+        raise InputError(f"gate: unknown scores {theirs.shape} and {ours.shape}, {known} known; expected some of both.")
+    other, flagged_float, flagged = np.arange(len(ours)) >= known, theirs > above, ours > above
+    return UnknownComparison(
+        known=known,
+        others=len(ours) - known,
+        agreement=float((flagged_float == flagged).mean()),
+        known_flagged_float=float(flagged_float[~other].mean()),
+        known_flagged=float(flagged[~other].mean()),
+        others_flagged_float=float(flagged_float[other].mean()),
+        others_flagged=float(flagged[other].mean()),
+        auroc_float=float(roc_auc_score(other, theirs)),
+        auroc=float(roc_auc_score(other, ours)),
+    )
 
 
 def compare(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gate.candidate import Candidate, FoldFile, Reference, Shipped
+from edge.gate.candidate import Candidate, FoldFile, Reference, Shipped, Strange
 from edge.gate.comparison import Limits
 from edge.gate.golden import golden
 from edge.gate.provenance import provenance
@@ -30,10 +30,12 @@ from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
+from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
 from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.learning.branch import features_of
 from wafer_tf.learning.models import in_float32
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
@@ -41,12 +43,15 @@ from wafer_tf.reporting.card import model_card
 from wafer_tf.reporting.facts import controls_of, facts_of
 from wafer_tf.reporting.words import WIDTH
 from wafer_tf.splitting.splits import Split
+from wafer_tf.synthesis.others import NAMES, draw_others
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import write_whole
 
 if TYPE_CHECKING:
     import keras
 
+OTHERS, GATE_SEED = 20, 2_000_000
+"""Maps of each family that are none of the nine patterns, on which int8's unknown score is held against the float's."""
 SHIPPED_MAPS = 5_000
 """Maps on which the file that ships is held against its own float model, where the gate judges files of folds."""
 
@@ -96,17 +101,19 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
     split = Split.load(path / "split.npz", wafers)
     test, decision = wafers.select(split.test), run.decision()
     with contextlib.ExitStack() as stack:
-        main = _Made(in_float32(run.model()), wafers, split.train, stack)
+        model, unknown = in_float32(run.model()), unknown_of(run)
+        main = _Made(model if unknown is None else run.taught_model(), wafers, split.train, stack)
         of_folds = [_of_fold(run, wafers, split, fold, stack) for fold in range(split.folds)]
         if of_folds:
             float_logits = np.asarray(run.read_array("logits.npz", "test"), np.float32)
             drawn = np.random.default_rng(options.seed).permutation(len(test))[:SHIPPED_MAPS]  # of the mix of all
             sample = test.select(np.sort(drawn))
-            its_calls = decision.probabilities(predict_logits(main.model, sample)).argmax(axis=1)
-            shipped = Shipped(sample, its_calls)
+            sample_logits = predict_logits(model, sample)
+            shipped = Shipped(sample, decision.probabilities(sample_logits).argmax(axis=1))
         else:
             _say(f"the float model on the {len(test)} maps of the test part")
-            float_logits, shipped = predict_logits(main.model, test, progress=True), None
+            sample, sample_logits, shipped = test, predict_logits(model, test, progress=True), None
+            float_logits = sample_logits
         reference = Reference(
             test=test,
             group=split.group[split.test],
@@ -115,6 +122,7 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
             limits=options.limits,
             seed=options.seed,
             shipped=shipped,
+            strange=None if unknown is None else _strange(main.model, unknown, sample, sample_logits, decision),
         )
         _say("converting")
         others = [
@@ -134,9 +142,40 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
             f"{', and the one there is as it was' if out.exists() else ''}. See {_beside(out, 'gate.txt')}. Train "
             "longer or wider, set other limits, or pass --no-gate for a bundle that stations refuse by default."
         )
-    sha256 = _write_bundle(out, run, chosen, decision, text=text, gate=gate, options=options)
+    sha256 = _write_bundle(out, run, chosen, decision, unknown=unknown, text=text, gate=gate, options=options)
     print(f"{text}\n\nbundle: {out}  (SHA-256 {sha256})")
     print(called(f"next: python -m edge.station selftest --bundle {out}"))
+
+
+def unknown_of(run: RunFolder) -> Unknown | None:
+    """Return the unknown score of a run; None where it was taught none."""
+    path = run.path / "unknown.npz"
+    return Unknown.from_bytes(path.read_bytes()) if path.is_file() else None
+
+
+def _strange(
+    model: "keras.Model", unknown: Unknown, known: WaferSet, known_logits: NDArray[np.float32], decision: Decision
+) -> Strange:
+    """Return known wafers and others drawn on their grids, with the float model's scores.
+
+    Args:
+        model: unknown.keras.
+        unknown: turns its features into the score.
+        known: some of the run's wafers.
+        known_logits: of model.keras.
+        decision: of the run.
+    """
+    grids = [known.map(i) for i in range(len(known))]
+    others = [draw_others(name, OTHERS, seed=GATE_SEED, grids=grids) for name in NAMES]
+    both = WaferSet.concatenate([known, *others])
+    logits, features = features_of(model, both)
+    if not np.allclose(logits[: len(known)], known_logits, atol=1e-3):
+        raise ModelError(
+            "unknown.keras: its logits are not those of model.keras; it was taught from another model. Teach the run "
+            "anew: python -m training.unknown RUN --overwrite"
+        )
+    score = unknown.score(features, decision.probabilities(logits).argmax(axis=1))
+    return Strange(both, len(known), score, unknown)
 
 
 class _Made:
@@ -238,7 +277,7 @@ def _text(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: O
         [
             format_models(rows),
             f"The gate on {chosen.name}: {verdict}{'' if options.gated else ' (not applied: --no-gate)'}",
-            format_checks(chosen.checks, chosen.comparison),
+            format_checks(chosen.checks, chosen.comparison, chosen.unknown),
             "\n".join(textwrap.wrap(f"In the file: {chosen.contents}.", WIDTH)),
             footnotes(chosen.comparison, folds=chosen.shipped is not None),
         ]
@@ -255,6 +294,7 @@ def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], optio
         "comparison": chosen.comparison.to_json(),
         "audit": chosen.contents.to_json(),
         **({} if chosen.shipped is None else {"shipped_agreement": chosen.shipped}),
+        **({} if chosen.unknown is None else {"unknown": to_json(chosen.unknown)}),
         "models": [
             {
                 "name": c.name,
@@ -298,6 +338,7 @@ def _write_bundle(
     chosen: Candidate,
     decision: Decision,
     *,
+    unknown: Unknown | None,
     text: str,
     gate: dict[str, Any],
     options: Options,
@@ -314,6 +355,8 @@ def _write_bundle(
         input_size=model.input_size,
         decision=decision,
         golden=golden(model, decision),
+        features=model.features,
+        unknown=unknown,
         xnnpack=model.xnnpack,
         passed=passed,
         gate=gate,

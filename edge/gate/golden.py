@@ -42,5 +42,7 @@ def golden(model: TfliteModel, decision: Decision) -> Golden:
     if model.output is None:
         raise ModelError("golden maps: the model answers in floats; expected an integer model.")
     grids = golden_maps()
-    logits = np.stack([model.run(encode(grid, model.input_size)) for grid in grids])
-    return Golden(grids, logits, decision.probabilities(model.output.dequantize(logits)))
+    answers = [model.stored(encode(grid, model.input_size)) for grid in grids]
+    logits = np.stack([found for found, _ in answers])
+    features = np.stack([found for _, found in answers if found is not None]) if model.features else None
+    return Golden(grids, logits, decision.probabilities(model.output.dequantize(logits)), features)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.gate.comparison import Check, Comparison
+from edge.gate.comparison import Check, Comparison, UnknownComparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
 from wafer_tf.gate_verdict import SHIPPED
@@ -20,6 +20,8 @@ LIMITS = {
     "min_agreement": ("called the same", "%", "at least"),
     "max_macro_f1_drop": ("macro-F1 lost", "points", "at most"),
     "max_recall_drop": ("recall lost", "points", "at most"),
+    "min_unknown_agreement": ("unknown alike", "%", "at least"),
+    "max_unknown_auroc_drop": ("unknown: AUROC lost", "points", "at most"),
 }
 
 
@@ -44,7 +46,7 @@ def format_models(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def format_checks(checks: Sequence[Check], comparison: Comparison) -> str:
+def format_checks(checks: Sequence[Check], comparison: Comparison, unknown: UnknownComparison | None = None) -> str:
     """Return every limit with what was found and PASS or FAIL, then what has no limit."""
     found = {
         "min_agreement": comparison.agreement,
@@ -55,8 +57,8 @@ def format_checks(checks: Sequence[Check], comparison: Comparison) -> str:
     for check in checks:
         what, unit, word = LIMITS[check.name]
         name = check.where if check.where == SHIPPED else f"{what}, {check.where}" if check.where else what
-        shipped = check.where == SHIPPED
-        value = f"{check.value:.2f} {unit}" if shipped else _points(found[check.where or check.name], unit)
+        shipped, alone = check.where == SHIPPED, check.where == SHIPPED or "unknown" in check.name
+        value = f"{check.value:.2f} {unit}" if alone else _points(found[check.where or check.name], unit)
         lines.append(
             f"{'PASS' if check.passed else 'FAIL'}  {name:<24} {value:<32} {word} {check.limit:g} {unit}"
             f"{' beyond the interval' if check.where and not shipped else ''}"
@@ -78,8 +80,19 @@ def format_checks(checks: Sequence[Check], comparison: Comparison) -> str:
             f"      {'largest drift':<24} {100 * comparison.largest_drift:.2f} points",
             f"      {'right by one model alone':<24} float {comparison.only_float_right}, quantized "
             f"{comparison.only_quantized_right} maps; McNemar's exact p = {comparison.mcnemar_p:.2g}",
+            *([] if unknown is None else _format_unknown(unknown)),
         ]
     )
+
+
+def _format_unknown(unknown: UnknownComparison) -> list[str]:
+    return [
+        f"      {name:<24} float {100 * before:.2f}, quantized {100 * after:.2f} % of {count:,}"
+        for name, before, after, count in (
+            ("known flagged unknown", unknown.known_flagged_float, unknown.known_flagged, unknown.known),
+            ("other patterns flagged", unknown.others_flagged_float, unknown.others_flagged, unknown.others),
+        )
+    ]
 
 
 def footnotes(comparison: Comparison, *, folds: bool = False) -> str:

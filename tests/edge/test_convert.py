@@ -15,6 +15,7 @@ from edge.quantization.quantize import _pack, _unpack
 from edge.quantization.recipes import RECIPES
 from edge.station.classifier import Classifier
 from tests.signing import keys
+from training.unknown import main as teach
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.dies import CLASSES, check_map
@@ -58,6 +59,7 @@ def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save(path / "model.keras")
     (path / "DONE").write_text("")  # which holds the hash of the model that this one replaces
     folder.write_json("decision.json", Decision().to_json())
+    assert teach([str(path), "--overwrite"]) == 0
     return path
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -19,7 +18,7 @@ from wafer_tf.synthesis.others import NAMES
 
 def test_a_run_holds_a_model_with_features_that_gives_its_own_logits_and_a_score(small_run: Path) -> None:
     wafers = synthesize(3, seed=9).wafers
-    model = keras.saving.load_model(small_run / "unknown.keras", compile=False)
+    model = RunFolder.open(small_run).taught_model()
     logits, features = features_of(model, wafers)
     np.testing.assert_array_equal(logits, predict_logits(RunFolder.open(small_run).model(), wafers))
     unknown = Unknown.from_bytes((small_run / "unknown.npz").read_bytes())

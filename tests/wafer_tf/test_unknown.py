@@ -18,7 +18,7 @@ UNKNOWN = Unknown(
     head=np.array([1, 0, -2], np.float32),
     scale=np.array([[0, 1], [0, 1]], float),
     levels=np.array([0, 0.5, 1]),
-    quantiles=np.tile([0.0, 10, 20], (len(CLASSES), 1)),
+    quantiles=np.tile([0.0, 5, 100], (len(CLASSES), 1)),
 )
 
 
@@ -27,21 +27,19 @@ def test_the_parts_are_the_distance_to_the_nearest_centre_and_the_logit_of_the_h
     np.testing.assert_allclose(found, [[np.log(9 + 16), 3 - 2], [np.log(4), 10 - 2]], rtol=1e-6)
 
 
-def test_either_part_alone_makes_a_wafer_strange() -> None:
+def test_the_distance_counts_throughout_and_the_head_above_nearly_all_known_wafers() -> None:
     scale = np.array([[2, 4], [-1, 0]], float)  # 90 % and 99 % of known wafers
-    usual, far, odd, both = strangeness(np.array([[2, -1], [6, -1], [2, 1], [6, 1]], float), scale)
-    assert usual == pytest.approx(2 * np.log(2))
-    assert far == pytest.approx(odd) == pytest.approx(np.log(2) + np.logaddexp(0, 6))
-    assert both == pytest.approx(2 * np.logaddexp(0, 6))
+    found = np.array([[2, -1], [6, -1], [2, 0], [2, 2], [6, 2]], float)
+    np.testing.assert_allclose(strangeness(found, scale), [0, 2, 0, 2, 4])
 
 
 def test_a_score_is_read_off_the_quantiles_of_the_class_called() -> None:
     quantiles = UNKNOWN.quantiles.copy()
-    quantiles[2] = [0, 20, 40]
+    quantiles[2] = [0, 20, 200]
     features = np.array([[3.0, 8], [3, 8], [1000, 0]])
     strange = strangeness(parts(features, UNKNOWN.mean, UNKNOWN.whiten, UNKNOWN.head), UNKNOWN.scale)
     score = replace(UNKNOWN, quantiles=quantiles).score(features, np.array([0, 2, 2]))
-    np.testing.assert_allclose(score, [0.5 + (strange[0] - 10) / 20, strange[1] / 40, 1])
+    np.testing.assert_allclose(score, [0.5 * strange[0] / 5, 0.5 * strange[1] / 20, 1])
     assert score[0] == UNKNOWN.score(features[:1], np.array([0]))[0]
 
 

@@ -10,7 +10,7 @@ from wafer_tf.dies import CLASSES
 
 LEVELS = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999, 1.0])
 SCALE = (0.9, 0.99)
-CLASS_TIMES = 5
+CLASS_TIMES = 10
 """A class's own wafers may be above a score so many times as often as all known wafers are, and no oftener. With one
 threshold for all, most Near-full wafers were unknown; with one for each class, the rare ones' few strange wafers moved
 it so far that half as many patterns were found."""

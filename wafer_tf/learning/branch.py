@@ -44,7 +44,9 @@ def with_branch(model: "keras.Model") -> "keras.Model":
         x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"{name}_bn")(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
     means = [layers.GlobalAveragePooling2D(name=f"mean{i}")(end) for i, end in enumerate((*ends, x))]
-    features = layers.Concatenate(name=FEATURES)([*means, layers.GlobalMaxPooling2D(name="largest")(x)])
+    # not GlobalMaxPooling2D, which the quantizer leaves in floats
+    largest = layers.Flatten(name="largest")(layers.MaxPooling2D(x.shape[1:3], name="largest_cell")(x))
+    features = layers.Concatenate(name=FEATURES)([*means, largest])
     y = layers.BatchNormalization(momentum=0.9, name="other_bn")(features)
     y = layers.Dropout(0.2, name="other_dropout")(y)
     y = layers.Dense(1, dtype="float32", name=OTHER)(y)

@@ -179,6 +179,18 @@ class RunFolder:
             )
         return model
 
+    def taught_model(self) -> "keras.Model":
+        """Load unknown.keras, whose outputs are "logits" and "features"."""
+        import keras
+
+        try:
+            model = keras.saving.load_model(self.path / "unknown.keras", compile=False)
+        except UNREADABLE as error:
+            raise ModelError(f"run folder {self.path}: unknown.keras cannot be loaded ({error}).") from error
+        if not isinstance(model.output, dict) or set(model.output) != {"logits", "features"}:
+            raise ModelError(f"run folder {self.path}: unknown.keras does not answer with logits and features.")
+        return model
+
 
 def _check_sums(path: Path) -> None:
     """Compare a finished run's files with what DONE says of them; an older run's DONE is empty."""
