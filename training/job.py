@@ -32,7 +32,8 @@ from wafer_tf.reporting.facts import Facts
 from wafer_tf.reporting.operating_report import write_operating
 from wafer_tf.reporting.report import format_table, write_report
 from wafer_tf.scoring.controls import Controls, controls
-from wafer_tf.scoring.operating import Part, find_points
+from wafer_tf.scoring.evidence import Evidence, Part
+from wafer_tf.scoring.operating import find_points
 from wafer_tf.scoring.scores import score
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.splitting.splits import Split, content_hash, make_folds, make_split
@@ -139,8 +140,7 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         prob=prob,
         history=progress.history,
     )
-    parts = parts_to_choose_by(logits.__getitem__, decision, wafers, split)
-    _write_operating_points(config, run, parts, split)
+    _write_operating_points(config, run, evidence_of(logits.__getitem__, decision, wafers, split), split)
     _say("drawing what the model looks at")
     # model.keras read back: its variables belong to no strategy, whatever it was trained under
     write_small_sheet(run.path / "figures" / "explain.png", Explainer(run.model()), test, prob)
@@ -179,25 +179,19 @@ def _decide(
     return decision, decision.probabilities(logits["test"])
 
 
-def parts_to_choose_by(
+def evidence_of(
     logits: Callable[[str], NDArray[np.float32]], decision: Decision, wafers: WaferSet, split: Split
-) -> tuple[Part, Part]:
-    """Return the part that chooses thresholds and the part that says what they cost; with folds, every other fold.
+) -> Evidence:
+    """Return what chooses thresholds and what judges them, by the run's answers to maps that did not train it.
 
     Args:
         logits: gives the (m, 9) logits of a part by its name in logits.npz.
+        decision: that they are shipped with.
     """
-    if split.folds:
-        all_of_them = logits("test")
-        even = split.part % 2 == 0
-        parts = [(all_of_them[kept], np.flatnonzero(kept)) for kept in (even, ~even)]
-    else:
-        parts = [(logits("validation"), split.validation), (logits("test"), split.test)]
-    first, second = (
-        Part(wafers.label[index].astype(np.int64), decision.probabilities(found), split.group[index])
-        for found, index in parts
-    )
-    return first, second
+    names = ["test"] if split.folds else ["validation", "test"]
+    rows = np.concatenate([getattr(split, name) for name in names])
+    prob = decision.probabilities(np.concatenate([logits(name) for name in names]))
+    return Evidence.of_split(Part(wafers.label[rows].astype(np.int64), prob, split.group[rows]), split)
 
 
 def _provisos(config: FitConfig, start: Start) -> list[str]:
@@ -214,9 +208,9 @@ def _provisos(config: FitConfig, start: Start) -> list[str]:
     return found
 
 
-def _write_operating_points(config: FitConfig, run: RunFolder, parts: tuple[Part, Part], split: Split) -> None:
+def _write_operating_points(config: FitConfig, run: RunFolder, evidence: Evidence, split: Split) -> None:
     try:
-        found = find_points(*parts)
+        found = find_points(evidence)
     except InputError as why:
         _say(f"no operating points: {why}")
         return
@@ -226,7 +220,7 @@ def _write_operating_points(config: FitConfig, run: RunFolder, parts: tuple[Part
 def operating_source(config: FitConfig, split: Split) -> str:
     """Return what the operating points' costs were counted on."""
     name = BUILTIN if config.data is None else Path(config.data).name
-    return f"every other fold of {name}" if split.folds else f"test part of {name}, {split.method} split"
+    return f"all folds of {name}" if split.folds else f"test part of {name}, {split.method} split"
 
 
 def load_config(run: RunFolder) -> FitConfig:

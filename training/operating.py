@@ -1,22 +1,29 @@
-"""Operating points of a finished run: `python -m training.operating [RUN] [--mix MIX]`.
+"""Which share of wafers a station may answer alone, and what each operating point does, at a fab's class mix.
 
-A fab sees far more wafers without a pattern than a training set holds. This command says what three named thresholds,
-chosen on the run's validation part, cost on its test part at the class mix of a fab: escapes, false alarms, precision.
-It writes operating.txt, operating.json and figures/operating.png into a new folder.
+`python -m training.operating [RUN] --max-error 0.01` says how many wafers may be answered alone so that the error among
+them is at most that, proven, or that so few wafers cannot prove it and how many would. It names the points that keep
+what they promise on wafers that did not choose them, with their escapes and false alarms, and how often the prediction
+sets hold the true class. It writes operating.txt, operating.json and figures/operating.png into a new folder.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wafer_tf.command import CommandParser
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.released import results, run_folder
 
+if TYPE_CHECKING:
+    from wafer_tf.scoring.selective import Goal
+
 EXAMPLE = """examples:
   python -m training.operating runs/20261122-101500-resnet16
+  python -m training.operating wafer --max-error 0.01 --max-escapes 0.02
   python -m training.operating --mix fab.json
   python -m training.operating --mix \\
     Center=20,Donut=5,Edge-Loc=40,Edge-Ring=30,Loc=20,Near-full=1,Random=4,Scratch=10,none=870
@@ -40,19 +47,55 @@ def parser() -> argparse.ArgumentParser:
         help="class shares or wafer counts of a fab, all nine classes: a JSON file, or CLASS=SHARE,... "
         "(default: WM-811K's, 85 %% none)",
     )
+    add_goal_arguments(p)
     p.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: RUN/evaluations/operating)")
     p.add_argument("--overwrite", action="store_true", help="replace the operating points of an earlier time in DIR")
     return p
 
 
+def add_goal_arguments(p: argparse.ArgumentParser) -> None:
+    """Add the flags of what is to be proven; `goals` reads them."""
+    group = p.add_argument_group("what is to be proven of the wafers that are answered alone")
+    group.add_argument(
+        "--max-error",
+        type=float,
+        nargs="+",
+        default=[0.01],
+        metavar="E",
+        help="share of them called wrong; of several each is proven by itself (default 0.01)",
+    )
+    group.add_argument("--max-escapes", type=float, metavar="E", help="share of all defects answered none")
+    group.add_argument("--max-false-alarms", type=float, metavar="F", help="share of all none wafers answered a defect")
+    group.add_argument("--confidence", type=float, default=0.95, metavar="C", help="of the proof (default 0.95)")
+
+
+def goals(args: argparse.Namespace) -> tuple["Goal", ...]:
+    """Return what the flags ask to be proven.
+
+    Raises:
+        UsageError: a share or the confidence is not above 0 and below 1.
+    """
+    from wafer_tf.scoring.selective import Goal
+
+    others = {"max_escapes": args.max_escapes, "max_false_alarms": args.max_false_alarms, "confidence": args.confidence}
+    return tuple(Goal(max_error=error, **others) for error in dict.fromkeys(args.max_error))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(argv)
-    return run_command(lambda: operating(args.run, mix=args.mix, out=args.out, overwrite=args.overwrite))
+    return run_command(
+        lambda: operating(args.run, goals=goals(args), mix=args.mix, out=args.out, overwrite=args.overwrite)
+    )
 
 
 def operating(
-    path: str | os.PathLike[str] | None, *, mix: str | None, out: str | os.PathLike[str] | None, overwrite: bool
+    path: str | os.PathLike[str] | None,
+    *,
+    goals: Sequence["Goal"],
+    mix: str | None,
+    out: str | os.PathLike[str] | None,
+    overwrite: bool,
 ) -> None:
     """Find a run's operating points, print them and write them."""
     path = None if path is None else Path(path)
@@ -77,7 +120,7 @@ def operating(
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.job import load_config, load_data, operating_source, parts_to_choose_by
+    from training.job import evidence_of, load_config, load_data, operating_source
     from wafer_tf.dies import CLASSES
     from wafer_tf.reporting.operating_report import format_operating, write_operating
     from wafer_tf.scoring.operating import find_points
@@ -101,7 +144,7 @@ def operating(
             )
         return found
 
-    found = find_points(*parts_to_choose_by(logits, decision, wafers, split), mix=wanted)
+    found = find_points(evidence_of(logits, decision, wafers, split), mix=wanted, goals=goals)
     source = operating_source(config, split)
     write_operating(target, found, source=source)
     print(format_operating(found, source=source))

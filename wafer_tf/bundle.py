@@ -18,7 +18,8 @@ import json
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import DAMAGED, read_entry
 from wafer_tf.bundle_files import MAX_BYTES, check_no_others, check_signature, read_file, refused
 from wafer_tf.decision import Decision
+from wafer_tf.decision.points import Point, points_from_json
+from wafer_tf.decision.sets import Sets
 from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.encoding import PLANES
@@ -148,6 +151,8 @@ class Bundle:
         signed: whether a signature was required, and was there.
         features: the model's pooled features, its second output; None of a model that gives none.
         unknown: turns features into the unknown score; None where the bundle has none.
+        points: operating points by name; empty where it was made without.
+        sets: prediction sets; None where it was made without.
     """
 
     sha256: str
@@ -165,6 +170,8 @@ class Bundle:
     signed: bool = False
     features: Tensor | None = None
     unknown: Unknown | None = None
+    points: Mapping[str, Point] = field(default_factory=dict)
+    sets: Sets | None = None
 
 
 def write_bundle(
@@ -184,6 +191,8 @@ def write_bundle(
     features: Tensor | None = None,
     unknown: Unknown | None = None,
     release: int = 0,
+    points: Mapping[str, Point] | None = None,
+    sets: Sets | None = None,
     replace: bool = False,
 ) -> str:
     """Write a bundle folder, whole or not at all.
@@ -195,6 +204,8 @@ def write_bundle(
         features: of the model's second output, where it has one; then `golden` has them too.
         unknown: of these features, where there is an unknown score.
         release: number of the bundle, 0 or more, the higher the later; a date such as 20261126 is one.
+        points: operating points that keep their names.
+        sets: prediction sets.
         replace: put it in the place of a bundle that is there.
 
     Returns:
@@ -226,6 +237,8 @@ def write_bundle(
         "passed": passed,
         "gate": gate,
         "provenance": provenance,
+        **({"points": {name: point.to_json() for name, point in points.items()}} if points else {}),
+        **({} if sets is None else {"sets": sets.to_json()}),
     }
     files[MANIFEST] = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
     sha256 = _sha256(files[MANIFEST])
@@ -329,6 +342,8 @@ def load_bundle(
             signed=require_signature is not None,
             features=features,
             unknown=_unknown(path, contents[UNKNOWN], features) if UNKNOWN in contents else None,
+            points=points_from_json(data.get("points", {})),
+            sets=None if (sets := data.get("sets")) is None else Sets.from_json(sets),
         )
         different = len({(grid.shape, grid.tobytes()) for grid in bundle.golden.grids})
         if different < MIN_GOLDEN:

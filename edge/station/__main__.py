@@ -148,6 +148,10 @@ def selftest(args: argparse.Namespace) -> int:
     print("decision  turns the golden logits into the gate's probabilities")
     features = classifier.tflite.feature_count
     print(f"unknown   {'no score in this bundle' if bundle.unknown is None else f'a score, of {features} features'}")
+    offered = ", ".join(bundle.points) or "balanced alone; the bundle was made without others"
+    print(f"points    {offered}")
+    sets = "none in this bundle" if bundle.sets is None else f"hold {bundle.sets.coverage:.0%} of each class's wafers"
+    print(f"sets      {sets}")
     return 0
 
 

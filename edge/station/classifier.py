@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.station.inputs import Found, find_maps
-from edge.station.records import NOTHING_SAID, Record, answered, rejected, said
+from edge.station.records import DEFAULT_POINT, NOTHING_SAID, Record, answered, rejected, said
 from wafer_tf.bundle import Bundle
-from wafer_tf.decision import REVIEW_BELOW
+from wafer_tf.decision.points import Point
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.errors import InputError
 from wafer_tf.formats.options import DEFAULT, Options
@@ -27,7 +27,7 @@ class Classifier(ProvenModel):
         *,
         threads: int = 1,
         allow_slow: bool = False,
-        review_below: float = REVIEW_BELOW,
+        point: Point = DEFAULT_POINT,
         unknown_above: float = UNKNOWN_ABOVE,
         options: Options = DEFAULT,
     ) -> None:
@@ -35,14 +35,15 @@ class Classifier(ProvenModel):
 
         Args:
             bundle, threads, allow_slow: see `ProvenModel`.
-            review_below, unknown_above: see `decision.verdict`.
+            point: by which wafers are called and decided.
+            unknown_above: unknown score above which the decision is "unknown".
             options: how to read what files leave open.
 
         Raises:
             ModelError: the model is not the one the bundle describes, or does not answer as the gate saw.
         """
         super().__init__(bundle, threads=threads, allow_slow=allow_slow)
-        self._review_below, self._unknown_above, self.options = review_below, unknown_above, options
+        self.point, self._unknown_above, self.options = point, unknown_above, options
 
     def judge(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> list[Record]:
         """Judge one input file; never raises for bad input.
@@ -98,8 +99,9 @@ class Classifier(ProvenModel):
         return answered(
             name,
             *self.judgement(grid),
-            review_below=self._review_below,
+            point=self.point,
             unknown_above=self._unknown_above,
+            sets=self.bundle.sets,
             input_sha256=input_sha256,
             bundle_sha256=self.bundle.sha256,
             ms=_ms_since(started),

@@ -31,12 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser, *, files: bool = False) -> No
         default=1,
         help="threads of the model; answers do not change (default: 1)",
     )
-    parser.add_argument(
+    decide = parser.add_mutually_exclusive_group()
+    decide.add_argument(
+        "--operating-point",
+        metavar="NAME",
+        help="decide by this point of the bundle, such as balanced, few-escapes, few-false-alarms or proven-1-percent; "
+        "`selftest` says which it offers (default: balanced)",
+    )
+    decide.add_argument(
         "--review-below",
         metavar="P",
         type=_probability,
         default=0.5,  # decision.REVIEW_BELOW, which would need numpy
-        help='decide "review" where the likeliest class is less likely than this (default: %(default)s)',
+        help='decide "review" where the class called is less likely than this (default: %(default)s)',
     )
     parser.add_argument(
         "--unknown-above",
@@ -69,10 +76,11 @@ def load(args: argparse.Namespace) -> "Classifier":
 
     Raises:
         ModelError: the bundle is refused.
-        UsageError: the profile is none, or the key is none.
+        UsageError: the profile is none, the key is none, or the bundle does not offer the operating point.
     """
     from edge.station.classifier import Classifier
     from wafer_tf.bundle import load_bundle
+    from wafer_tf.decision.points import Point, choose_point
 
     options = reading.options(args) if hasattr(args, "profile") else DEFAULT_OPTIONS
     bundle = load_bundle(
@@ -83,11 +91,14 @@ def load(args: argparse.Namespace) -> "Classifier":
     )
     if not bundle.passed:
         print(f"warning: bundle {args.bundle} did not pass the accuracy gate", file=sys.stderr)
+    point = Point(review_below=args.review_below)
+    if args.operating_point is not None:
+        point = choose_point(bundle.points, args.operating_point, where=f"bundle {args.bundle}")
     return Classifier(
         bundle,
         threads=args.threads,
         allow_slow=args.allow_slow,
-        review_below=args.review_below,
+        point=point,
         unknown_above=args.unknown_above,
         options=options,
     )

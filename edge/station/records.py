@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import verdict
+from wafer_tf.decision.points import Point
+from wafer_tf.decision.sets import Sets
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError
@@ -16,7 +18,7 @@ Record = dict[str, Any]
 FIRST_KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
 """Keys of every record ever written; what came later may be missing from an old line."""
 _SAID = ("lot", "wafer", "product", "step", "time", "format", "notes", "file", "file_sha256", "map", "maps")
-KEYS = (*FIRST_KEYS, *_SAID, "unknown_score")
+KEYS = (*FIRST_KEYS, *_SAID, "unknown_score", "set")
 """A record's keys, in this order.
 
 id             the file as named on the command line; of a file of many maps LOT/WAFER, or FILE:NUMBER from 0
@@ -24,10 +26,10 @@ input_sha256   of the file's bytes, as `sha256sum` gives it; of a map in a file 
                `dies.grid_sha256`; null of what could not be read
 bundle_sha256  of the bundle that judged it
 status         "ok" or "rejected"
-label          class name, null if rejected
-probabilities  {class: 0..1 to 6 places}, null if rejected
-decision       "none", "defect", "unknown" (too unlike the known patterns), "review" (the likeliest class is not
-               likely enough) or "rejected"
+label          class name, null if rejected; the likeliest, or as the operating point asked for calls
+probabilities  {class: 0..1 to 6 places}, null if rejected; the same at every operating point
+decision       "none", "defect", "unknown" (too unlike the known patterns), "review" (the class called is not likely
+               enough) or "rejected"
 ms             milliseconds from the map's bytes to this record
 reason         why it was rejected, else null
 lot, wafer, product, step
@@ -40,8 +42,11 @@ file_sha256    of the file's bytes, null where they could not be read
 map, maps      which map of the file this is, from 1, and how many it holds, null where that is not known yet
 unknown_score  0..1 to 4 places, the share of known wafers called the same that are less strange; null if rejected, and
                where the bundle has no unknown score
+set            classes that it may be of, the likeliest first, so that each class's wafers are covered as the bundle
+               states; null if rejected and where the bundle has no prediction sets
 """
 OK, REJECTED = "ok", "rejected"
+DEFAULT_POINT = Point()
 MAX_REASON = 500
 MAX_NOTES = 10
 MAX_WORD = 200
@@ -88,8 +93,9 @@ def answered(
     probabilities: NDArray[np.float64],
     unknown_score: float | None = None,
     *,
-    review_below: float,
+    point: Point = DEFAULT_POINT,
     unknown_above: float = UNKNOWN_ABOVE,
+    sets: Sets | None = None,
     input_sha256: str | None,
     bundle_sha256: str,
     ms: float,
@@ -101,23 +107,27 @@ def answered(
         name: the record's id.
         probabilities: (9,) in the order of CLASSES.
         unknown_score: 0..1; None where the bundle has none.
-        review_below, unknown_above: see `decision.verdict`.
+        point: by which it is called and decided.
+        unknown_above: see `decision.verdict`.
+        sets: the bundle's prediction sets; None where it has none.
         input_sha256, bundle_sha256, ms: see KEYS.
         said: what the file says of the wafer, see `said`.
     """
     values = probabilities.tolist()
+    moved = point.moved(probabilities).tolist()
     return {
         "id": name,
         "input_sha256": input_sha256,
         "bundle_sha256": bundle_sha256,
         "status": OK,
-        "label": CLASSES[values.index(max(values))],
+        "label": CLASSES[moved.index(max(moved))],
         "probabilities": {label: round(value, 6) for label, value in zip(CLASSES, values, strict=True)},
-        "decision": verdict(values, unknown_score, review_below=review_below, unknown_above=unknown_above),
+        "decision": verdict(moved, unknown_score, review_below=point.review_below, unknown_above=unknown_above),
         "ms": round(ms, 3),
         "reason": None,
         **said,
         "unknown_score": None if unknown_score is None else round(unknown_score, 4),
+        "set": None if sets is None else sets.names(probabilities),
     }
 
 
@@ -143,6 +153,7 @@ def rejected(
         "reason": _short(reason),
         **said,
         "unknown_score": None,
+        "set": None,
     }
 
 

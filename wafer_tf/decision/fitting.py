@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import Decision
+from wafer_tf.decision.sets import COVERAGE, Sets
 from wafer_tf.dies import CLASSES
 
 _STEPS = np.arange(-1.5, 1.51, 0.1)
@@ -37,6 +38,45 @@ def fit_decision(
     earns = macro_f1(label, crossed.argmax(1)) > macro_f1(label, raw.argmax(1))
     bias = _fit_bias(raw, label) if earns else np.zeros(len(CLASSES))
     return Decision(bias=tuple(bias.round(4).tolist()), temperature=round(_fit_temperature(raw + bias, label), 4))
+
+
+def fit_sets(
+    prob: NDArray[np.floating[Any]],
+    label: NDArray[np.integer[Any]],
+    group: NDArray[np.integer[Any]],
+    *,
+    coverage: float = COVERAGE,
+    seed: int = 0,
+) -> Sets:
+    """Find the thresholds of the prediction sets on wafers that did not train the model.
+
+    Wafers of one group are alike, so that conformal prediction's exchangeable wafers are the groups: of each class, one
+    wafer of each group is drawn ("subsampling once": Dunn, Wasserman, Ramdas, "Distribution-Free Prediction Sets for
+    Two-Layer Hierarchical Models", JASA 2023). The coverage then holds for a wafer of a new group, with finitely many
+    groups, whatever the distribution.
+
+    Args:
+        prob: (n, 9) calibrated probabilities.
+        label: (n,) class index.
+        group: (n,) split group.
+        coverage: share of each class's wafers whose set shall hold it. A class needs coverage / (1 - coverage) groups,
+            9 for 0.9; one with fewer gets no threshold.
+        seed: of the draw.
+    """
+    least: list[float | None] = []
+    for c in range(len(CLASSES)):
+        of = np.flatnonzero(label == c)
+        scores = np.sort(prob[of[one_per_group(group[of], seed=seed)], c])
+        missed = int((len(scores) + 1) * (1 - coverage) + 1e-9)
+        # down to six places, as records give probabilities: a lower threshold covers more
+        least.append(float(np.floor(scores[missed - 1] * 1e6) / 1e6) if missed else None)
+    return Sets(coverage, tuple(least))
+
+
+def one_per_group(group: NDArray[np.integer[Any]], *, seed: int) -> NDArray[np.int64]:
+    """Return the row of one wafer of each of the groups of (n,) wafers, drawn at random."""
+    order = np.random.default_rng(seed).permutation(len(group))
+    return np.asarray(order[np.unique(group[order], return_index=True)[1]], np.int64)
 
 
 def macro_f1(label: NDArray[np.integer[Any]], call: NDArray[np.integer[Any]]) -> float:

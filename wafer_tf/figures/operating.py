@@ -1,4 +1,4 @@
-"""Operating points: escapes against false alarms, with the named points on it, and the precision each point gives."""
+"""Operating points: escapes against false alarms, precision of each call, and error against the share answered."""
 
 from collections.abc import Sequence
 
@@ -11,57 +11,48 @@ from numpy.typing import NDArray
 from wafer_tf.dies import NONE
 from wafer_tf.scoring.bootstrap import Estimate
 from wafer_tf.scoring.call_costs import Costs
-from wafer_tf.scoring.operating import RULES, OperatingPoints
+from wafer_tf.scoring.operating import OperatingPoints
+from wafer_tf.scoring.selective import Proof
 
-POINT_STYLES = dict(zip(RULES, (("#0072B2", "o"), ("#009E73", "D"), ("#D55E00", "s")), strict=True))
-AS_CALLED_STYLE = ("#666666", "X")
+STYLES = (
+    *(("#009E73", "D"), ("#0072B2", "o"), ("#D55E00", "s"), ("#CC79A7", "^"), ("#E69F00", "v"), ("#56B4E9", "P")),
+)
+"""Of the points that are offered, in turn."""
 _TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1)
 
 
 def operating_figure(found: OperatingPoints) -> Figure:
-    """Draw the trade-off of both parts with the named points, and the precision of each call at each point."""
-    figure = Figure(figsize=(14, 6.4))
-    figure.subplots_adjust(wspace=0.2)
-    left, right = figure.subplots(1, 2)
+    """Draw the trade-off with the offered points, the precision of each call at them, and each proof."""
+    figure = Figure(figsize=(21, 6.4))
+    figure.subplots_adjust(wspace=0.22)
+    left, middle, right = figure.subplots(1, 3)
     _trade_off(left, found)
-    _precision(right, found)
+    _precision(middle, found)
+    _proofs(right, found.proofs)
     return figure
 
 
+def _offered(found: OperatingPoints) -> list[tuple[str, Costs, str, str]]:
+    """Return name, costs, colour and marker of the points that are offered, as many as there are styles."""
+    kept = [(named.name, named.costs) for named in found.named if named.kept and named.costs is not None]
+    return [(name, costs, *style) for (name, costs), style in zip(kept, STYLES, strict=False)]
+
+
 def _trade_off(axes: Axes, found: OperatingPoints) -> None:
-    for curve, colour, line, name in (
-        (found.validation_curve, "#999999", "--", f"validation ({found.validation_none} none wafers)"),
-        (found.test_curve, "#000000", "-", f"test ({found.test_none} none wafers)"),
-    ):
-        axes.plot(curve.false_alarm_rate, curve.escape_rate, color=colour, linestyle=line, linewidth=1.3, label=name)
-    for point in found.points:
-        colour, marker = POINT_STYLES[point.name]
-        _mark(axes, point.test, colour, marker, label=f"{point.name}, threshold {point.threshold.prob:.3f}")
-        axes.plot(
-            point.threshold.validation_false_alarm_rate,
-            point.threshold.validation_escape_rate,
-            marker=marker,
-            color=colour,
-            markersize=8,
-            markerfacecolor="none",
-            linestyle="none",
-            clip_on=False,
-        )
-    _mark(axes, found.as_called, *AS_CALLED_STYLE, label="as called: no correction, no threshold")
-    axes.plot([], [], marker="o", color="#999999", markerfacecolor="none", linestyle="none", label="hollow: validation")
-    shown = [*(point.test for point in found.points), found.as_called]
+    curve, shown = found.curve, _offered(found)
+    label = f"shifts of none's odds, without review ({found.none_wafers:,} none wafers)"
+    axes.plot(curve.false_alarm_rate, curve.escape_rate, color="#000000", linewidth=1.3, label=label)
+    for name, costs, colour, marker in shown:
+        _mark(axes, costs, colour, marker, label=f"{name}, {costs.review_rate.value:.1%} to review")
     highest = [
-        max(
-            *(_limits(getattr(costs, name))[1] for costs in shown),
-            *(getattr(point.threshold, f"validation_{name}") for point in found.points),
-        )
+        max(_limits(getattr(costs, name))[1] for _, costs, _, _ in shown)
         for name in ("false_alarm_rate", "escape_rate")
     ]
     # Unlike a logarithm, a square root keeps 0 on the axis; it spreads the first per cents as well.
     axes.set_xscale("function", functions=(_root, np.square))
     axes.set_yscale("function", functions=(_root, np.square))
     for axis, high in zip((axes.xaxis, axes.yaxis), highest, strict=True):
-        limit = min(1.0, 1.05 * high)
+        limit = min(1.0, max(1.05 * high, 0.01))
         axis.set_view_interval(0, limit, ignore=True)
         axis.set_ticks(_ticks(limit))
         axis.set_major_formatter(PercentFormatter(1))
@@ -69,6 +60,38 @@ def _trade_off(axes: Axes, found: OperatingPoints) -> None:
     axes.set(ylabel="escapes: share of the defects called none (square-root scale)")
     axes.set_title(f"Escapes and false alarms at {found.mix.name} (bars: 95 %)", loc="left")
     axes.grid(color="#E5E5E5", linewidth=0.8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
+
+
+def _proofs(axes: Axes, proofs: Sequence[Proof]) -> None:
+    axes.set(xlabel="share of the wafers answered alone", ylabel="share of these called wrong")
+    axes.set_title("Error against the share answered, at the same mix", loc="left")
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(color="#E5E5E5", linewidth=0.8)
+    if not proofs:
+        return
+    steps = [step for step in proofs[0].steps if step.answered]
+    if steps:
+        share = [step.coverage for step in steps]
+        confidence = f"{proofs[0].goal.confidence:.0%}"
+        axes.plot(share, [step.error for step in steps], color="#000000", label="all wafers")
+        rates = [step.errors / step.answered for step in steps]
+        axes.plot(share, rates, color="#999999", linestyle="--", label="drawn wafers, one a group")
+        axes.plot(share, [step.bound for step in steps], color="#D55E00", label=f"their limit at {confidence}")
+    highest = max(proof.goal.max_error for proof in proofs)
+    axes.set_ylim(0, max(2.5 * highest, 1.2 * steps[-1].errors / steps[-1].answered if steps else 0))
+    for proof, (colour, marker) in zip(proofs, STYLES[::-1], strict=False):
+        goal, step = proof.goal.max_error, proof.proven
+        axes.axhline(goal, color=colour, linewidth=0.9, linestyle=":")
+        if step is None:
+            axes.text(0.02, goal, f"{goal:.3g}: not proven", color=colour, va="bottom", fontsize=9)
+            continue
+        name = f"{step.coverage:.1%} answered: at most {goal:.3g} wrong, proven"
+        axes.plot(
+            [step.coverage], [step.bound], marker=marker, color=colour, markersize=9, linestyle="none", label=name
+        )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
 
 
@@ -91,17 +114,17 @@ def _mark(axes: Axes, costs: Costs, colour: str, marker: str, *, label: str) -> 
 
 
 def _precision(axes: Axes, found: OperatingPoints) -> None:
-    defects = [c for c, costs in enumerate(found.as_called.classes) if c != NONE and found.mix.shares[c]]
-    names = ["any defect", *(found.as_called.classes[c].name for c in defects)]
+    shown = _offered(found)
+    first = shown[0][1]
+    defects = [c for c in range(len(first.classes)) if c != NONE and found.mix.shares[c]]
+    names = ["any defect", *(first.classes[c].name for c in defects)]
     rows = np.arange(len(names))
-    styles = [*((p.name, p.test, *POINT_STYLES[p.name]) for p in found.points)]
-    styles.append(("as called", found.as_called, *AS_CALLED_STYLE))
-    for (name, costs, colour, marker), shift in zip(styles, (-0.3, -0.1, 0.1, 0.3), strict=True):
-        shown = [costs.alarm_precision, *(costs.classes[c].precision for c in defects)]
+    for (name, costs, colour, marker), shift in zip(shown, np.linspace(-0.3, 0.3, len(shown)), strict=True):
+        each = [costs.alarm_precision, *(costs.classes[c].precision for c in defects)]
         axes.errorbar(
-            [e.value for e in shown],
+            [e.value for e in each],
             rows + shift,
-            xerr=_bars(shown),
+            xerr=_bars(each),
             fmt=marker,
             color=colour,
             markersize=5.5,
@@ -119,8 +142,8 @@ def _precision(axes: Axes, found: OperatingPoints) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_title("Precision of each call, test part at the same mix", loc="left")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=4, fontsize=9)
+    axes.set_title("Precision of each call at the same mix", loc="left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, fontsize=9)
 
 
 def _limits(estimate: Estimate) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Operating points in words and tables for an engineer, as JSON for a program, and as a figure."""
+"""Operating points and prediction sets in words and tables for an engineer, as JSON for a program, and as a figure."""
 
 import json
 import os
@@ -8,22 +8,26 @@ from typing import Any
 import numpy as np
 
 from wafer_tf.as_json import to_json
+from wafer_tf.decision.points import BALANCED
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.reporting.words import bullet, short, span
 from wafer_tf.scoring.bootstrap import Estimate
-from wafer_tf.scoring.call_costs import Bounded, wafers_to_measure, wafers_to_show
-from wafer_tf.scoring.operating import MAX_FALSE_ALARM_RATE, RULES, OperatingPoints
+from wafer_tf.scoring.call_costs import Bounded, wafers_to_measure
+from wafer_tf.scoring.operating import MAX_FALSE_ALARM_RATE, Named, OperatingPoints
+from wafer_tf.scoring.selective import Proof, groups_to_prove
 from wafer_tf.whole_files import write_whole
 
-MOST_ROWS = 12
+MOST_STEPS = 12
 DEFINITIONS = {
-    "call": "none where the probability of any defect, 1 - p(none), is below the threshold, else the likeliest defect",
-    "probability": "of the run's decision, moved to the mix: p(class) x factor(class), made to sum to 1 again (Saerens "
-    "et al. 2002); a threshold holds for this mix alone",
-    "escape": "a wafer with a defect that is called none",
-    "false alarm": "a none wafer called a defect",
-    "at the mix": "rows of the confusion matrix, one per true class, weighted to the shares of the mix",
+    "call": "the likeliest class, after none's odds were multiplied by e to the point's shift; where that class is "
+    "then less likely than review_below, nobody but a person decides (review)",
+    "escape": "a wafer with a defect that is called none; one in review is none",
+    "false alarm": "a none wafer called a defect; one in review is none",
+    "error": "a wafer called another class than its own, of those not in review",
+    "at the mix": "each wafer weighs as its class's share of the mix says",
     "flag precision": "share of the wafers called a defect that have one, of whichever class",
+    "group": "wafers that share a lot or are near-copies",
+    "set": "every class that reaches its threshold, and the likeliest",
 }
 """The words of the report."""
 
@@ -61,24 +65,18 @@ def record(found: OperatingPoints, *, source: str) -> dict[str, Any]:
         {
             "source": source,
             "definitions": DEFINITIONS,
-            "rules": RULES,
             "classes": CLASSES,
             "mix": found.mix,
             "absent": found.absent,
-            "factor": found.factor,
             "wafers": found.wafers,
             "groups": found.groups,
+            "none_wafers": found.none_wafers,
             "draws": found.draws,
             "seed": found.seed,
-            "points": found.points,
-            "as_called": found.as_called,
-            "thresholds": found.thresholds,
-            "none_wafers": {
-                "validation": found.validation_none,
-                "test": found.test_none,
-                f"without_an_alarm_to_show_{MAX_FALSE_ALARM_RATE:g}": wafers_to_show(MAX_FALSE_ALARM_RATE),
-                f"to_measure_{MAX_FALSE_ALARM_RATE:g}_to_half_of_it": _to_half_of_it(),
-            },
+            "offered": found.offered,
+            "points": found.named,
+            "proofs": found.proofs,
+            "sets": found.sets,
         }
     )
     return values
@@ -90,10 +88,11 @@ def format_operating(found: OperatingPoints, *, source: str) -> str:
     sections = {
         f"Operating points at {found.mix.name} ({found.mix.shares[NONE]:.1%} none)": [part, "", *_summary(found)],
         "Of 1,000 wafers": _per_1000(found),
-        "Chosen on the validation part alone": _rules(found),
+        "What each name promises, and whether wafers that did not choose it say so": _promises(found),
         "Escapes per true class: share called none": _escapes(found),
         "Precision per call at the mix (in brackets: wafers called so, as counted)": _precision(found),
-        "Thresholds to choose from, none beaten by another on validation": _thresholds(found),
+        **{f"Answered alone with at most {p.goal.max_error:.3g} wrong": _proof(p) for p in found.proofs},
+        f"Prediction sets, {found.sets.coverage:.0%} of each class": _sets(found),
         "How fine these figures can be": _resolution(found),
         "How to read this": _notes(found),
     }
@@ -102,108 +101,154 @@ def format_operating(found: OperatingPoints, *, source: str) -> str:
     )
 
 
-def _rows(found: OperatingPoints) -> list[tuple[str, str, Any]]:
-    named = [(p.name, _threshold(p.threshold.prob), p.test) for p in found.points]
-    return [*named, ("as called", "-", found.as_called)]
+def _shown(found: OperatingPoints) -> list[tuple[str, Any]]:
+    """Return names and costs of the points that are offered."""
+    return [(named.name, named.costs) for named in found.named if named.kept and named.costs is not None]
 
 
 def _summary(found: OperatingPoints) -> list[str]:
-    lines = [
-        f"{'point':<16} {'threshold':>9}  {'escapes':<22}{'false alarms':<22}{'flag precision':<17}{'macro-F1':>9}"
-    ]
-    for name, threshold, costs in _rows(found):
-        rates = f"{_span(costs.escape_rate):<22}{_span(costs.false_alarm_rate):<22}{_span(costs.alarm_precision):<21}"
-        lines.append(f"{name:<16} {threshold:>9}  {rates}{short(costs.macro_f1.value):>5}")
+    lines = [f"{'point':<18} {'escapes':<22} {'false alarms':<22} {'review':>6} {'error':>6}  flag precision"]
+    for name, costs in _shown(found):
+        rates = f"{_span(costs.escape_rate):<22} {_span(costs.false_alarm_rate):<22}"
+        others = f"{short(costs.review_rate.value):>6} {short(costs.error_rate.value):>6}"
+        lines.append(f"{name:<18} {rates} {others}  {_span(costs.alarm_precision)}")
     return lines
 
 
 def _per_1000(found: OperatingPoints) -> list[str]:
-    lines = [f"{'point':<16} {'flagged':<25}{'false alarms':<25}{'escapes':<25}"]
-    for name, _, costs in _rows(found):
-        figures = (costs.flagged_per_1000, costs.false_alarms_per_1000, costs.escapes_per_1000)
-        lines.append(f"{name:<16} {''.join(f'{_span(e, decimals=1):<25}' for e in figures)}")
+    lines = [f"{'point':<18} {'flagged':<22} {'false alarms':<20} {'escapes':<20} {'review':>6}"]
+    for name, costs in _shown(found):
+        figures = (
+            f"{_span(costs.flagged_per_1000, decimals=1):<22} {_span(costs.false_alarms_per_1000, decimals=1):<20}"
+        )
+        escapes = _span(costs.escapes_per_1000, decimals=1)
+        lines.append(f"{name:<18} {figures} {escapes:<20} {1000 * costs.review_rate.value:>6.1f}")
     return lines
 
 
-def _rules(found: OperatingPoints) -> list[str]:
-    lines = [f"{'point':<16} {'escapes':>7} {'alarms':>6}  rule"]
-    for point in found.points:
-        rates = point.threshold.validation_escape_rate, point.threshold.validation_false_alarm_rate
-        lines.append(f"{point.name:<16} {rates[0]:>7.3f} {rates[1]:>6.3f}  {RULES[point.name]}")
+def _promises(found: OperatingPoints) -> list[str]:
+    lines = []
+    for named in found.named:
+        lines += bullet(f"{named.name}: {named.promise}. {_verdict(named)}")
     return lines
+
+
+def _verdict(named: Named) -> str:
+    if not named.kept:
+        return f"Not offered: {named.why}."
+    if named.point is None or named.name == BALANCED:
+        return "Offered."
+    point = f"review below {named.point.review_below:g}, shift of none {named.point.none_shift:+.4f}"
+    judged = ", ".join(f"{rate:.2%}" for rate in named.rates)
+    by = "fold by fold" if len(named.rates) > 1 else "on the test part"
+    return f"Offered: {point}; {judged} {by}."
 
 
 def _escapes(found: OperatingPoints) -> list[str]:
-    lines = [
-        f"{'class':<9} {'share':>7} {'wafers':>6} {'groups':>6}  " + "".join(f"{p.name:<22}" for p in found.points)
-    ]
+    shown = _shown(found)
+    lines = [f"{'class':<9} {'share':>7} {'wafers':>6} {'groups':>6}  " + _heads(found, 17)]
     for c, share in enumerate(found.mix.shares):
         if c == NONE:
             continue
-        first = found.as_called.classes[c]
-        rates = "".join(f"{_span(p.test.classes[c].escape_rate):<22}" for p in found.points)
+        first = shown[0][1].classes[c]
+        rates = " ".join(f"{short(costs.classes[c].escape_rate.value):<17}" for _, costs in shown)
         lines.append(f"{first.name:<9} {share:>7.4f} {first.wafers:>6} {first.groups:>6}  {rates}")
     return lines
 
 
 def _precision(found: OperatingPoints) -> list[str]:
-    lines = [f"{'called':<9} " + "".join(f"{p.name:<29}" for p in found.points)]
+    lines = [f"{'called':<9} " + _heads(found, 17)]
     for c, name in enumerate(CLASSES):
-        cells = [p.test.classes[c] for p in found.points]
-        lines.append(f"{name:<9} " + "".join(f"{f'{_span(k.precision)} ({k.called})':<29}" for k in cells))
+        cells = [costs.classes[c] for _, costs in _shown(found)]
+        lines.append(f"{name:<9} " + " ".join(f"{f'{short(k.precision.value)} ({k.called})':<17}" for k in cells))
     return lines
 
 
-def _thresholds(found: OperatingPoints) -> list[str]:
-    lines = [
-        f"{'':>9}  {'validation':<24} {'test':<24} of 1,000 wafers, by test:",
-        f"{'threshold':>9}  {'escapes':>8} {'false alarms':>14}  {'escapes':>8} {'false alarms':>14}  {'escapes':>8} "
-        f"{'false alarms':>13}",
-    ]
-    none = found.mix.shares[NONE] / (1 - sum(found.mix.shares[CLASSES.index(name)] for name in found.absent))
-    for t in found.thresholds[:MOST_ROWS]:
-        lines.append(
-            f"{_threshold(t.prob):>9}  {t.validation_escape_rate:>8.3f} {t.validation_false_alarm_rate:>14.3f}  "
-            f"{t.test_escape_rate:>8.3f} {t.test_false_alarm_rate:>14.3f}  "
-            f"{1000 * (1 - none) * t.test_escape_rate:>8.1f} {1000 * none * t.test_false_alarm_rate:>13.1f}"
+def _heads(found: OperatingPoints, width: int) -> str:
+    return " ".join(f"{name:<{width}}" for name, _ in _shown(found))
+
+
+def _proof(proof: Proof) -> list[str]:
+    drawn = ", ".join(f"{name} {count}" for name, count in zip(CLASSES, proof.drawn, strict=True))
+    goal, step = proof.goal, proof.proven
+    if step is None:
+        text = f"Not proven. {proof.why}"
+    else:
+        text = (
+            f"Proven at {goal.confidence:.0%}: {step.coverage:.1%} of the wafers may be answered alone, those "
+            f"called with {step.review_below:g} or more. Of the drawn ones {step.errors} of {step.answered:,} are wrong, "
+            f"at most {step.bound:.2%}. {proof.why}"
         )
-    if len(found.thresholds) > MOST_ROWS:
-        lines.append(f"{len(found.thresholds) - MOST_ROWS} more are in operating.json.")
+    lines = bullet(text)
+    lines += bullet(
+        f"One wafer of each of {proof.groups:,} groups, thinned to {proof.mix.name}: {sum(proof.drawn):,} ({drawn}). "
+        "The proof is of a wafer of a group that is new, groups counting alike, at this mix."
+    )
+    shown = [step for step in proof.steps if step.answered]
+    if not shown:
+        return lines
+    picked = {int(i) for i in np.linspace(0, len(shown) - 1, MOST_STEPS)}
+    if step is not None:
+        picked.add(shown.index(step))
+    lines += ["", f"{'called with':>11} {'answered':>8} {'error':>7}  {'drawn':>6} {'wrong':>5} {'at most':>7}"]
+    for i in sorted(picked):
+        s = shown[i]
+        mark = "  <" if s is step else ""
+        counts = f"{s.answered:>6} {s.errors:>5} {s.bound:>7.2%}"
+        lines.append(f"{s.review_below:>11.5f} {s.coverage:>8.1%} {s.error:>7.2%}  {counts}{mark}")
     return lines
+
+
+def _sets(found: OperatingPoints) -> list[str]:
+    sets = found.sets
+    lines = [
+        f"{'class':<9} {'wafers':>6} {'groups':>6} {'threshold':>9}  {'covered':<22} {'of groups':>9} {'called':>7} "
+        f"{'classes':>7}"
+    ]
+    for c in sets.classes:
+        least = "-" if c.least is None else f"{c.least:.4f}"
+        figures = f"{span(c.covered):<22} {short(c.of_groups):>9} {short(c.called):>7} {short(c.size):>7}"
+        lines.append(f"{c.name:<9} {c.wafers:>6} {c.groups:>6} {least:>9}  {figures}")
+    several = ", ".join(f"{n} {count:,}" for n, count in enumerate(sets.sizes) if n > 1 and count)
+    texts = [
+        f"Classes in a set: 1 {sets.sizes[1]:,}{f', {several}' if several else ''}. In {sets.empty:,} of them no class "
+        "reaches its threshold; the likeliest stands in for it.",
+        "covered: share of the class's wafers whose set holds it; of groups: the same, groups counting alike, which is "
+        "what is stated; called: share of its wafers called so; classes: how many its sets hold, in the mean.",
+    ]
+    if unstated := [c.name for c in sets.classes if c.least is None]:
+        texts.append(f"Of {', '.join(unstated)} too few groups are known to state a coverage.")
+    return [*lines, *(line for text in texts for line in bullet(text))]
 
 
 def _resolution(found: OperatingPoints) -> list[str]:
-    n, m, limit = found.validation_none, found.test_none, MAX_FALSE_ALARM_RATE
-    chosen = f"No false-alarm rate is finer than 1/{n} ({1 / n:.1%}) where it is chosen, on the {n} none wafers of "
-    chosen += f"validation, or than 1/{m} ({1 / m:.1%}) where it is measured, on the {m} of test."
-    if n * limit < 1:
-        chosen += f" {limit:.0%} of {n} is less than one wafer: few-false-alarms flags no none wafer of validation."
+    m, limit = found.none_wafers, MAX_FALSE_ALARM_RATE
     counted = "; ".join(
         f"{name} {costs.alarms} ({costs.false_alarm_exact[0]:.1%} to {costs.false_alarm_exact[1]:.1%})"
-        for name, _, costs in _rows(found)
+        for name, costs in _shown(found)
     )
     texts = [
-        chosen,
-        f"False alarms among the {m}, with exact 95 % limits of their rate (a group counts as one): {counted}.",
-        f"To show a rate below {limit:.0%} takes {wafers_to_show(limit):,} none wafers of different groups without one "
-        f"false alarm (the rule of three: 3 / {limit:g}); to measure {limit:.0%} to within half of it either way, "
-        f"{_to_half_of_it():,}.",
+        f"No false-alarm rate is finer than 1/{m} ({1 / m:.1%}) on the {m} none wafers that judge; large groups among "
+        f"them make them worth {found.none_groups:,.0f} independent ones.",
+        f"False alarms among the {m}, with exact 95 % limits of their rate: {counted}.",
+        f"To show a rate below {limit:.0%} takes {groups_to_prove(limit):,} none wafers of different groups without "
+        f"one false alarm (the rule of three: 3 / {limit:g}); to measure {limit:.0%} to within half of it either way, "
+        f"{wafers_to_measure(limit, limit / 2):,}.",
     ]
     if found.absent:
-        texts.append(f"Test holds no {', '.join(found.absent)}: the figures are at the mix of the other classes.")
+        texts.append(f"No {', '.join(found.absent)} judges: the figures are at the mix of the other classes.")
     return [line for text in texts for line in bullet(text)]
 
 
 def _notes(found: OperatingPoints) -> list[str]:
-    factor = ", ".join(f"{name} {value:.3g}" for name, value in zip(CLASSES, found.factor, strict=True))
     notes = [
         *(f"{name}: {text}." for name, text in DEFINITIONS.items()),
-        f"Factors that move the decision's probabilities to this mix: {factor}.",
-        "As called: by the likeliest of the nine classes, uncorrected, as in the run's own report.",
-        f"[low, high]: 95 % intervals, {found.draws} draws of whole groups of the test part, the thresholds held. *: "
-        "errors were none or all of the wafers; the limits are those of Clopper and Pearson over groups. ",
+        "Every figure but a proof's is of wafers that did not choose the thresholds they are judged with. The decision "
+        "(bias and temperature) is one for all.",
+        f"[low, high]: 95 % intervals, {found.draws} draws of whole groups, the thresholds held. *: errors were none "
+        "or all of the wafers; the limits are those of Clopper and Pearson over groups.",
         "A precision with *: no none wafer was called so; the low limit supposes that as many are as the exact limit "
-        "allows. That holds for each call alone; of all together, see the flag precision.",
+        "allows.",
     ]
     return [line for text in notes for line in bullet(text)]
 
@@ -215,11 +260,3 @@ def _span(estimate: Estimate, *, decimals: int = 3) -> str:
     if np.isnan(estimate.low):
         return f"{estimate.value:.{decimals}f}"
     return f"{estimate.value:.{decimals}f} [{estimate.low:.{decimals}f}, {estimate.high:.{decimals}f}]{mark}"
-
-
-def _threshold(prob: float) -> str:
-    return f"{prob:.4f}" if 0.1 <= prob < 0.999 else f"{prob:.3g}" if prob < 0.5 else f"1-{1 - prob:.2g}"
-
-
-def _to_half_of_it() -> int:
-    return wafers_to_measure(MAX_FALSE_ALARM_RATE, MAX_FALSE_ALARM_RATE / 2)

@@ -1,22 +1,25 @@
 """What one way of calling wafers costs at a class mix: escapes, false alarms, precision, each with a 95 % interval.
 
+A wafer that is left to a person is neither an escape nor a false alarm; it is counted apart.
+
 A bootstrap over groups has no width where errors were none or all of the wafers. The limits then rest on Clopper and
 Pearson's, over the effective number of groups: wafers of one group count as one.
 """
 
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.decision.points import REVIEW
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
 from wafer_tf.scoring.mix import Mix, reweight
-from wafer_tf.scoring.scores import rates
 
 _K = len(CLASSES)
+_CALLS = _K + 1
 DEFECTS = np.array([c for c in range(_K) if c != NONE])
 
 
@@ -61,10 +64,12 @@ class Costs:
         false_alarm_rate: share of the none wafers flagged.
         false_alarm_exact: its limits by Clopper and Pearson, whatever was counted.
         alarm_precision: share of the flagged wafers that have a defect, of whichever class.
-        macro_f1: mean F1 over the classes present.
+        macro_f1: mean F1 over the classes present; a wafer left to a person is not found.
+        review_rate: share of all wafers left to a person.
+        error_rate: share of the others that are called wrong, by whichever class; undefined where none is left.
         flagged_per_1000: of 1,000 wafers, those flagged; likewise the next two.
         classes: the nine, in the order of CLASSES.
-        confusion: (9, 9) rows true, columns called.
+        confusion: (9, 10) rows true, columns called; the last column is those left to a person.
     """
 
     escaped: int
@@ -74,6 +79,8 @@ class Costs:
     false_alarm_exact: tuple[float, float]
     alarm_precision: Bounded
     macro_f1: Estimate
+    review_rate: Estimate
+    error_rate: Estimate
     flagged_per_1000: Bounded
     false_alarms_per_1000: Bounded
     escapes_per_1000: Bounded
@@ -94,7 +101,7 @@ def measure(
 
     Args:
         label: (n,) index into CLASSES; none and a defect with a share among them.
-        called: (n,) index into CLASSES.
+        called: (n,) index into CLASSES, or REVIEW where a person looks.
         group: (n,) split group of each wafer.
         mix: shares of the classes.
         draws: bootstrap draws of whole groups; 0, or one group alone, leaves their intervals undefined.
@@ -102,12 +109,13 @@ def measure(
     """
     member = np.unique(group, return_inverse=True)[1]
     n_groups = int(member.max()) + 1
-    cells = np.bincount((member * _K + label) * _K + called, minlength=n_groups * _K * _K).reshape(n_groups, _K * _K)
-    counts, shares = cells.sum(axis=0).reshape(_K, _K), mix.among(label)
+    cells = np.bincount((member * _K + label) * _CALLS + called, minlength=n_groups * _K * _CALLS)
+    cells = cells.reshape(n_groups, _K * _CALLS)
+    counts, shares = cells.sum(axis=0).reshape(_K, _CALLS), mix.among(label)
     support = counts.sum(axis=1)
     estimate = Bootstrap(
         cells.astype(np.float64),
-        lambda sums: _figures(sums.reshape(*sums.shape[:-1], _K, _K), shares),
+        lambda sums: _figures(sums.reshape(*sums.shape[:-1], _K, _CALLS), shares),
         draws=draws,
         seed=seed,
     ).estimate
@@ -138,7 +146,7 @@ def measure(
     if not alarms:
         high = float(np.fmax(flagged.high, flagged.value + unseen_alarms))
         flagged = Bounded(flagged.value, float(np.fmin(flagged.low, flagged.value)), high, exact=True)
-    called_share = reweight(counts.astype(np.float64), shares).sum(axis=0)
+    called_share = reweight(counts.astype(np.float64), shares).sum(axis=0)[:_K]
     unseen = np.where(counts[NONE] == 0, unseen_alarms, 0.0)
     unseen[NONE] = 0.0 if escaped else bad * escape_rate.high
     undefined = Bounded(np.nan, np.nan, np.nan)
@@ -150,6 +158,8 @@ def measure(
         false_alarm_exact=exact_interval(false_alarm_rate.value, n_none),
         alarm_precision=precision(estimate("alarm_precision"), flagged.value, 0.0 if alarms else unseen_alarms),
         macro_f1=estimate("macro_f1"),
+        review_rate=estimate("review_rate"),
+        error_rate=estimate("error_rate"),
         flagged_per_1000=_times(1000, flagged),
         false_alarms_per_1000=_times(1000 * good, false_alarm_rate),
         escapes_per_1000=_times(1000 * bad, escape_rate),
@@ -187,23 +197,39 @@ def effective_groups(group: NDArray[np.integer[Any]], weight: NDArray[np.float64
     return float(of.sum() ** 2 / np.square(of).sum())
 
 
-def wafers_to_show(rate: float) -> int:
-    """Return how many wafers without one error show, one-sided at 95 %, that errors are rarer than `rate`."""
-    return ceil(log(0.05) / log(1 - rate))
-
-
 def wafers_to_measure(rate: float, half_width: float) -> int:
     """Return how many wafers measure a rate to within a 95 % interval of plus or minus `half_width`."""
     return ceil(1.96**2 * rate * (1 - rate) / half_width**2)
 
 
 def _figures(confusion: NDArray[np.float64], shares: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Return the figures of (..., 9, 9) counted confusion matrices at a mix."""
-    found = rates(reweight(confusion, shares))
-    defects = shares[DEFECTS].sum() * (1 - found["escape_rate"])
-    flagged = defects + shares[NONE] * found["false_alarm_rate"]
-    right = np.divide(defects, flagged, out=np.full(np.shape(flagged), np.nan), where=flagged > 0)
-    return {**found, "flagged": flagged, "alarm_precision": right}
+    """Return the figures of (..., 9, 10) counted confusion matrices at a mix."""
+    moved = reweight(confusion, shares)
+    hits = np.diagonal(moved, axis1=-2, axis2=-1)
+    called, defects = moved[..., :_K].sum(axis=-2), moved[..., DEFECTS, :]
+    support = moved.sum(axis=-1)
+    present, alarms = support > 0, moved[..., NONE, DEFECTS].sum(axis=-1)
+    caught, flagged = defects[..., DEFECTS].sum(axis=(-2, -1)), moved[..., DEFECTS].sum(axis=(-2, -1))
+    answered = moved[..., :_K].sum(axis=(-2, -1))
+    escapes = moved[..., NONE].copy()
+    escapes[..., NONE] = np.nan
+    f1 = np.where(present, _ratio(2 * hits, support + called), 0)
+    return {
+        "precision": _ratio(hits, np.where(present, called, 0)),
+        "class_escape_rate": _ratio(escapes, support),
+        "macro_f1": f1.sum(axis=-1) / present.sum(axis=-1),
+        "escape_rate": _ratio(defects[..., NONE].sum(axis=-1), defects.sum(axis=(-2, -1))),
+        "false_alarm_rate": _ratio(alarms, support[..., NONE]),
+        "review_rate": moved[..., REVIEW].sum(axis=-1) / support.sum(axis=-1),
+        "error_rate": 1 - _ratio(hits.sum(axis=-1), answered),
+        "flagged": flagged / support.sum(axis=-1),
+        "alarm_precision": _ratio(caught, flagged),
+    }
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a / b, NaN where b is 0."""
+    return np.asarray(np.divide(a, b, out=np.full(np.shape(b), np.nan), where=b > 0))
 
 
 def _times(scale: float, found: Estimate) -> Bounded:

@@ -83,20 +83,6 @@ def read_mix(text: str) -> Mix:
         raise InputError(str(error)) from None
 
 
-def adjust(prob: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, 9) probabilities moved to another mix by Bayes' rule.
-
-    Saerens, Latinne, Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", Neural
-    Computation 14(1), 2002, equation 2.4.
-
-    Args:
-        prob: (n, 9) rows sum to 1.
-        factor: (9,) share of each class in the new mix over that in the mix `prob` answers for.
-    """
-    moved = prob * factor
-    return np.asarray(moved / moved.sum(axis=1, keepdims=True))
-
-
 def reweight(confusion: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (..., 9, 9) confusion matrices whose rows sum to (9,) shares; a row without wafers stays 0."""
     count = confusion.sum(axis=-1, keepdims=True)

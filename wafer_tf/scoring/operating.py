@@ -1,95 +1,78 @@
-"""Operating points: the thresholds on "any defect" that a fab can choose from, and what each costs at its class mix.
+"""Operating points by name: how each is chosen, and what it does on wafers that did not choose it.
 
-A wafer is called none where its probability of any defect, 1 - p(none), is below the threshold, else by its likeliest
-defect class. The probabilities are first moved to the mix. Thresholds are chosen on the validation part alone; the test
-part says what they cost.
+A point moves the logarithm of none's odds, and so the calls, or says below which likelihood a person looks. It is
+offered only if it keeps what its name promises on the wafers that judge. Rates are at the class mix of a fab.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.decision.points import BALANCED, REVIEW, Point
+from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError
-from wafer_tf.scoring.call_costs import DEFECTS, Costs, measure
-from wafer_tf.scoring.mix import NATURAL, Mix, adjust
+from wafer_tf.scoring.call_costs import DEFECTS, Costs, effective_groups, measure
+from wafer_tf.scoring.coverage import SetScores, judge_sets
+from wafer_tf.scoring.evidence import Evidence, Part
+from wafer_tf.scoring.mix import NATURAL, Mix
+from wafer_tf.scoring.selective import Goal, Proof, draw, provable_rate, prove
 
+FEW_ESCAPES, FEW_FALSE_ALARMS = "few-escapes", "few-false-alarms"
 MAX_ESCAPE_RATE = 0.02
 MAX_FALSE_ALARM_RATE = 0.01
 RULES = {
-    "few-escapes": f"the highest threshold with at most {MAX_ESCAPE_RATE:.0%} of the defects called none",
-    "balanced": "the least sum of escape rate and false-alarm rate",
-    "few-false-alarms": f"the lowest threshold with at most {MAX_FALSE_ALARM_RATE:.0%} of the none wafers flagged",
+    BALANCED: "the likeliest class is called",
+    FEW_ESCAPES: f"at most {MAX_ESCAPE_RATE:.0%} of the defects are called none, and fewer than at balanced",
+    FEW_FALSE_ALARMS: f"at most {MAX_FALSE_ALARM_RATE:.0%} of the none wafers are flagged, and fewer than at balanced",
 }
-"""The named points, each chosen on validation at the mix.
-
-`balanced` is the least cost where missing every defect costs as much as flagging every none wafer: at WM-811K's mix an
-escape weighs as 5.8 false alarms. Were they to weigh the same, or were macro-F1 to decide, then with 32 none wafers one
-false alarm weighs as 27 escapes in 1,000 wafers and the choice falls on `few-false-alarms` again (measured: of two
-models by cost both, by macro-F1 one).
-"""
-MAX_CHOICES = 40
-"""Rows of the table of thresholds; a large part has thousands."""
+"""What the named points promise. The last two are chosen so that their rate is below the limit at 95 % (Clopper and
+Pearson over the effective number of groups), or half of balanced's where that is less already."""
 
 _K = len(CLASSES)
 _TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One part of a run as the model sees it.
-
-    Attributes:
-        label: (n,) index into CLASSES.
-        prob: (n, 9) rows sum to 1.
-        group: (n,) split group of each wafer.
-    """
-
-    label: NDArray[np.int64]
-    prob: NDArray[np.float64]
-    group: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
 class Curve:
-    """Rates of a part at many thresholds.
+    """Rates at many shifts of none's odds, ascending.
 
     Attributes:
-        threshold: (m,) log-odds of any defect.
+        shift: (m,).
         escape_rate: (m,) share of the defects called none, at the mix.
         false_alarm_rate: (m,) share of the none wafers flagged.
     """
 
-    threshold: NDArray[np.float64]
+    shift: NDArray[np.float64]
     escape_rate: NDArray[np.float64]
     false_alarm_rate: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """A threshold and its rates on both parts, at the mix.
+class Named:
+    """A named operating point.
 
     Attributes:
-        prob: least probability of any defect, moved to the mix, that is flagged.
-        log_odds: the same as ln(p / (1 - p)), which does not round to 0 or 1.
+        name: a key of RULES, or that of a goal that was to be proven.
+        promise: what the name says, in words.
+        point: what is shipped; None where the wafers that choose do not give one.
+        limit: of the rate that the name promises; None where it promises none.
+        rates: that rate in each round, on the wafers that judge; NaN where the round gives no point.
+        costs: on all wafers that judge, each by the point of its round; None where a round gives none.
+        kept: whether the name holds there. A point that is not kept is not offered.
+        why: it is not, in words; else empty.
     """
 
-    prob: float
-    log_odds: float
-    validation_escape_rate: float
-    validation_false_alarm_rate: float
-    test_escape_rate: float
-    test_false_alarm_rate: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """A named operating point: a key of RULES, its threshold, and what it costs on the test part."""
-
     name: str
-    threshold: Threshold
-    test: Costs
+    promise: str
+    point: Point | None
+    limit: float | None
+    rates: tuple[float, ...]
+    costs: Costs | None
+    kept: bool
+    why: str
 
 
 @dataclass(frozen=True)
@@ -98,168 +81,211 @@ class OperatingPoints:
 
     Attributes:
         mix: as asked for.
-        absent: classes with a share of which the test part holds no wafer; the figures are at the mix of the others.
-        factor: (9,) what the decision's probabilities are multiplied by, before they are made to sum to 1 again.
-        wafers, groups: of the test part.
-        validation_none, test_none: wafers labelled none.
-        draws, seed: of the bootstrap.
-        points: one for each of RULES.
-        as_called: the test part called without correction or threshold, by the likeliest of the nine classes.
-        thresholds: those that no other beats on validation, fewest false alarms first.
-        validation_curve, test_curve: at every threshold that tells two wafers of the part apart, ascending.
+        absent: classes with a share of which no wafer judges; the figures are at the mix of the others.
+        wafers, groups: that judge.
+        none_wafers, none_groups: of these, labelled none; `none_groups` is the effective number at which exact limits
+            are taken.
+        draws, seed: of the bootstrap; the seed is that of the drawn wafers, too.
+        named: the points, offered or not.
+        curve: rates at every shift that tells two of the judging wafers apart.
+        proofs: of each goal, on the wafers that choose what is shipped.
+        sets: the prediction sets.
     """
 
     mix: Mix
     absent: tuple[str, ...]
-    factor: tuple[float, ...]
     wafers: int
     groups: int
-    validation_none: int
-    test_none: int
+    none_wafers: int
+    none_groups: float
     draws: int
     seed: int
-    points: tuple[Point, ...]
-    as_called: Costs
-    thresholds: tuple[Threshold, ...]
-    validation_curve: Curve
-    test_curve: Curve
+    named: tuple[Named, ...]
+    curve: Curve
+    proofs: tuple[Proof, ...]
+    sets: SetScores
+
+    @property
+    def offered(self) -> dict[str, Point]:
+        """The points that keep their names."""
+        return {named.name: named.point for named in self.named if named.kept and named.point is not None}
 
 
 def find_points(
-    validation: Part, test: Part, *, mix: Mix = NATURAL, draws: int = 1000, seed: int = 0
+    evidence: Evidence,
+    *,
+    mix: Mix = NATURAL,
+    goals: Sequence[Goal] = (Goal(),),
+    coverage: float = COVERAGE,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> OperatingPoints:
-    """Choose the named thresholds on validation and measure them on test.
+    """Choose the named points and the prediction sets, and judge them by wafers that did not choose.
 
     Args:
-        validation: decides the correction and the thresholds; `prob` as the decision gives it.
-        test: decides the figures alone; likewise.
+        evidence: the wafers.
         mix: class shares where the model will work.
+        goals: to prove; each that can be proven is a point.
+        coverage: of the prediction sets.
         draws: bootstrap draws of whole groups, for the intervals.
-        seed: of the draws.
+        seed: of these, and of the wafer that is drawn of each group.
 
     Raises:
-        InputError: a part without a none wafer, or without a defect that the mix has.
+        InputError: wafers that choose or judge without a none wafer, or without a defect that the mix has.
     """
-    from scipy.special import expit
-
-    _check("validation", validation, mix)
-    _check("test", test, mix)
-    factor = correction(validation, mix)
-    as_called = test.prob.argmax(axis=1)
-    validation, test = (replace(part, prob=adjust(part.prob, factor)) for part in (validation, test))
-    curve = trade_off(validation, mix, every_threshold(validation.prob))
-    chosen = choose(curve)
-    absent = (mix.array > 0) & (np.bincount(test.label, minlength=_K) == 0)
-
-    def costs(called: NDArray[np.int64]) -> Costs:
-        return measure(test.label, called, test.group, mix=mix, draws=draws, seed=seed)
-
-    def thresholds(odds: list[float]) -> list[Threshold]:
-        here, there = (trade_off(part, mix, np.array(odds)) for part in (validation, test))
-        rates = here.escape_rate, here.false_alarm_rate, there.escape_rate, there.false_alarm_rate
-        return [Threshold(*map(float, row)) for row in zip(expit(odds), odds, *rates, strict=True)]
-
+    for word, parts in zip(("chooses", "judges"), zip(*evidence.parts(), strict=True), strict=True):
+        for part in parts:
+            _check(word, part, mix)
+    judged, shipped = evidence.wafers.at(evidence.judged), evidence.wafers.at(evidence.final)
+    proofs = tuple(prove(shipped, goal, mix=mix, seed=seed) for goal in goals)
+    final = _choose(shipped, mix, [proof.proven and Point(proof.proven.review_below) for proof in proofs], goals)
+    rounds = []
+    for choose, _ in evidence.parts():
+        proven = [prove(choose, goal, mix=mix, seed=seed).proven for goal in goals]
+        rounds.append(_choose(choose, mix, [step and Point(step.review_below) for step in proven], goals))
+    parts = [judge for _, judge in evidence.parts()]
+    balanced = _costs(parts, [Point()] * len(parts), mix, draws, seed)
+    named = [
+        _judge(name, point, [found[name] for found in rounds], parts, balanced, mix, goals, draws, seed)
+        for name, point in final.items()
+    ]
+    is_none = judged.label == NONE
+    absent = (mix.array > 0) & (np.bincount(judged.label, minlength=_K) == 0)
     return OperatingPoints(
         mix=mix,
         absent=tuple(CLASSES[c] for c in np.flatnonzero(absent)),
-        factor=tuple(factor.tolist()),
-        wafers=len(test.label),
-        groups=len(np.unique(test.group)),
-        validation_none=int((validation.label == NONE).sum()),
-        test_none=int((test.label == NONE).sum()),
+        wafers=len(judged),
+        groups=len(np.unique(judged.group)),
+        none_wafers=int(is_none.sum()),
+        none_groups=effective_groups(judged.group[is_none], np.ones(int(is_none.sum()))),
         draws=draws,
         seed=seed,
-        points=tuple(
-            Point(name, threshold, costs(call(test.prob, threshold.log_odds)))
-            for name, threshold in zip(chosen, thresholds(list(chosen.values())), strict=True)
-        ),
-        as_called=costs(as_called),
-        thresholds=tuple(thresholds(worth_choosing(curve))),
-        validation_curve=curve,
-        test_curve=trade_off(test, mix, every_threshold(test.prob)),
+        named=tuple(named),
+        curve=trade_off(judged, mix, every_shift(judged.prob)),
+        proofs=proofs,
+        sets=judge_sets(evidence, coverage=coverage, draws=draws, seed=seed),
     )
 
 
-def correction(validation: Part, mix: Mix) -> NDArray[np.float64]:
-    """Return the (9,) factors that move a model's probabilities to a mix.
-
-    The mix they answer for is taken to be their mean on validation. Unlike the label counts it also holds what class
-    weights and biases did to them, and no class has 0 (Alexandari, Kundaje, Shrikumar, "Maximum Likelihood with
-    Bias-Corrected Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020). A defect of which validation has
-    no wafer gets the mean factor of the others: its mean probability would be noise.
-    """
-    was, now = np.maximum(validation.prob.mean(axis=0), _TINY), mix.array
-    factor = now / was
-    held = np.intersect1d(DEFECTS, validation.label)
-    lacking = np.setdiff1d(DEFECTS, held)
-    factor[lacking] = np.where(now[lacking] > 0, now[held].sum() / was[held].sum(), 0)
-    return np.asarray(factor)
+def none_margin(prob: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n,) the shift of none's odds above which a wafer of (n, 9) probabilities is called none."""
+    return np.asarray(np.log(np.maximum(prob[:, DEFECTS].max(axis=1), _TINY) / np.maximum(prob[:, NONE], _TINY)))
 
 
-def log_odds(prob: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n,) ln(p / (1 - p)) of any defect, of (n, 9) probabilities."""
-    return np.asarray(np.log(np.maximum(prob[:, DEFECTS].sum(axis=1), _TINY) / np.maximum(prob[:, NONE], _TINY)))
-
-
-def call(prob: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
-    """Return (n,) class indices: none below the threshold, a log-odds of any defect, else the likeliest defect."""
-    return np.where(log_odds(prob) >= threshold, DEFECTS[prob[:, DEFECTS].argmax(axis=1)], NONE)
-
-
-def every_threshold(prob: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log-odds half-way between wafers, ascending, and 1 beyond both ends: no other tells more apart."""
-    seen = np.unique(log_odds(prob))
+def every_shift(prob: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the shifts half-way between wafers, ascending, and 1 beyond both ends: no other tells more apart."""
+    seen = np.unique(none_margin(prob))
     return np.concatenate([[seen[0] - 1], (seen[1:] + seen[:-1]) / 2, [seen[-1] + 1]])
 
 
-def trade_off(part: Part, mix: Mix, threshold: NDArray[np.float64]) -> Curve:
-    """Return the rates of a part at a mix, at (m,) thresholds given as log-odds."""
-    odds, none = log_odds(part.prob), part.label == NONE
+def trade_off(part: Part, mix: Mix, shift: NDArray[np.float64]) -> Curve:
+    """Return the rates of a part at a mix, at (m,) shifts, none of its wafers being left to review."""
+    margin, none = none_margin(part.prob), part.label == NONE
     weight = (mix.among(part.label) / np.maximum(np.bincount(part.label, minlength=_K), 1))[part.label]
 
     def share_below(kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-        order = np.argsort(odds[kept])
+        order = np.argsort(margin[kept])
         total = np.concatenate([[0.0], np.cumsum(weight[kept][order])])
-        return np.asarray(total[np.searchsorted(odds[kept][order], threshold)] / total[-1])
+        return np.asarray(total[np.searchsorted(margin[kept][order], shift)] / total[-1])
 
-    return Curve(threshold, share_below(~none), 1 - share_below(none))
-
-
-def choose(curve: Curve) -> dict[str, float]:
-    """Return the threshold, a log-odds, of each of RULES; of equal sums the lower, which lets fewer defects go."""
-    escapes, alarms = curve.escape_rate, curve.false_alarm_rate
-    places = {
-        "few-escapes": np.flatnonzero(escapes <= MAX_ESCAPE_RATE + 1e-9)[-1],
-        "balanced": (escapes + alarms).round(9).argmin(),
-        "few-false-alarms": np.flatnonzero(alarms <= MAX_FALSE_ALARM_RATE + 1e-9)[0],
-    }
-    return {name: float(curve.threshold[place]) for name, place in places.items()}
+    return Curve(shift, share_below(~none), 1 - share_below(none))
 
 
-def worth_choosing(curve: Curve) -> list[float]:
-    """Return the thresholds, as log-odds, that no other beats in one rate without losing in the other.
-
-    Fewest false alarms first, evenly thinned to MAX_CHOICES.
-    """
-    _, lowest = np.unique(curve.false_alarm_rate.round(9), return_index=True)
-    kept: list[int] = []
-    for place in lowest.tolist():
-        if not kept or curve.escape_rate[place] < curve.escape_rate[kept[-1]] - 1e-9:
-            kept.append(place)
-    if len(kept) > MAX_CHOICES:
-        kept = [kept[i] for i in np.linspace(0, len(kept) - 1, MAX_CHOICES).round().astype(int)]
-    return [float(curve.threshold[place]) for place in kept]
+def few_escapes(part: Part, mix: Mix) -> Point | None:
+    """Return the point of the fewest false alarms at which escapes are sure to be few; None where too few say so."""
+    curve = trade_off(part, mix, every_shift(part.prob))
+    rate = _sure_rate(part, mix, MAX_ESCAPE_RATE, part.label != NONE, trade_off(part, mix, np.zeros(1)).escape_rate[0])
+    if rate is None:
+        return None
+    shift = curve.shift[np.flatnonzero(curve.escape_rate <= rate + 1e-9)[-1]]
+    return Point(none_shift=float(np.floor(shift * 1e4) / 1e4))
 
 
-def _check(name: str, part: Part, mix: Mix) -> None:
-    n = len(part.label)
+def few_false_alarms(part: Part, mix: Mix) -> Point | None:
+    """Return the point of the fewest escapes at which false alarms are sure to be few; None as in `few_escapes`."""
+    curve = trade_off(part, mix, every_shift(part.prob))
+    now = trade_off(part, mix, np.zeros(1)).false_alarm_rate[0]
+    rate = _sure_rate(part, mix, MAX_FALSE_ALARM_RATE, part.label == NONE, now)
+    if rate is None:
+        return None
+    shift = curve.shift[np.flatnonzero(curve.false_alarm_rate <= rate + 1e-9)[0]]
+    return Point(none_shift=float(np.ceil(shift * 1e4) / 1e4))
+
+
+def _sure_rate(part: Part, mix: Mix, limit: float, kept: NDArray[np.bool_], now: float) -> float | None:
+    """Return the rate to aim at: one that shows the limit to hold, or half of today's where that is lower."""
+    kept = kept & (mix.array[part.label] > 0)
+    weight = (mix.among(part.label) / np.maximum(np.bincount(part.label, minlength=_K), 1))[part.label]
+    rate = provable_rate(limit, effective_groups(part.group[kept], weight[kept]))
+    return None if rate is None else rate if rate < now else now / 2
+
+
+def _choose(part: Part, mix: Mix, proven: Sequence[Point | None], goals: Sequence[Goal]) -> dict[str, Point | None]:
+    found = {BALANCED: Point(), FEW_ESCAPES: few_escapes(part, mix), FEW_FALSE_ALARMS: few_false_alarms(part, mix)}
+    return found | {goal.name: point for goal, point in zip(goals, proven, strict=True)}
+
+
+def _judge(
+    name: str,
+    point: Point | None,
+    rounds: Sequence[Point | None],
+    parts: Sequence[Part],
+    balanced: Costs,
+    mix: Mix,
+    goals: Sequence[Goal],
+    draws: int,
+    seed: int,
+) -> Named:
+    goal = next((goal for goal in goals if goal.name == name), None)
+    promise = RULES[name] if goal is None else f"at most {goal.max_error:.3g} of the wafers answered are called wrong"
+    found = [one for one in rounds if one is not None]
+    if point is None or len(found) < len(rounds):
+        why = "too few groups to choose it by" if goal is None else "not proven"
+        return Named(name, promise, None, None, (np.nan,) * len(rounds), None, kept=False, why=why)
+    costs = _costs(parts, found, mix, draws, seed)
+    if name == BALANCED:
+        return Named(name, promise, point, None, (), costs, kept=True, why="")
+    if goal is not None:
+        answers = [_drawn_errors(part, one, mix, seed) for part, one in zip(parts, found, strict=True)]
+        rates = [wrong / max(answered, 1) for wrong, answered in answers]
+        wrong, answered = np.sum(answers, axis=0)
+        limit, rate = goal.max_error, float(wrong / max(answered, 1))
+    else:
+        key = "escape_rate" if name == FEW_ESCAPES else "false_alarm_rate"
+        each = [_costs([part], [one], mix, 0, seed) for part, one in zip(parts, found, strict=True)]
+        rates = [getattr(one, key).value for one in each]
+        limit = MAX_ESCAPE_RATE if name == FEW_ESCAPES else MAX_FALSE_ALARM_RATE
+        rate = getattr(costs, key).value
+        if rate >= (other := getattr(balanced, key).value):
+            why = f"{rate:.2%} on the wafers that judge, where balanced has {other:.2%}"
+            return Named(name, promise, point, limit, tuple(rates), costs, kept=False, why=why)
+    kept = rate <= limit
+    why = "" if kept else f"{rate:.2%} on the wafers that judge, above {limit:.2%}"
+    return Named(name, promise, point, limit, tuple(rates), costs, kept=kept, why=why)
+
+
+def _costs(parts: Sequence[Part], points: Sequence[Point], mix: Mix, draws: int, seed: int) -> Costs:
+    called = np.concatenate([point.called(part.prob) for part, point in zip(parts, points, strict=True)])
+    label, group = (np.concatenate([getattr(part, key) for part in parts]) for key in ("label", "group"))
+    return measure(label, called, group, mix=mix, draws=draws, seed=seed)
+
+
+def _drawn_errors(part: Part, point: Point, mix: Mix, seed: int) -> tuple[int, int]:
+    """Return how many wafers, of those drawn as for a proof, are answered wrong, and how many are answered."""
+    drawn = part.at(draw(part, mix, seed=seed))
+    called = point.called(drawn.prob)
+    return int(((called != REVIEW) & (called != drawn.label)).sum()), int((called != REVIEW).sum())
+
+
+def _check(what: str, part: Part, mix: Mix) -> None:
+    n = len(part)
     if not (part.label == NONE).any():
         raise InputError(
-            f"{name} part: not one of its {n} wafers is labelled none; without one there is no false-alarm rate. "
-            "Train on maps that include wafers without a pattern."
+            f"the part that {what}: not one of its {n} wafers is labelled none; without one there is no false-alarm "
+            "rate. Add maps of wafers without a pattern."
         )
     if not mix.array[part.label[part.label != NONE]].any():
         raise InputError(
-            f"{name} part: not one of its {n} wafers has a defect that {mix.name} holds; without one there is no "
-            "escape rate. Train on maps that include defects, or name another mix."
+            f"the part that {what}: not one of its {n} wafers has a defect that {mix.name} holds; without one there is "
+            "no escape rate. Add maps of defects, or name another mix."
         )

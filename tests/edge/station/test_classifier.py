@@ -1,5 +1,6 @@
 """A proven model whose answers are records."""
 
+import dataclasses
 import hashlib
 from typing import Any
 
@@ -11,6 +12,8 @@ from edge.station.classifier import Classifier
 from edge.station.records import KEYS, MAX_REASON, NOTHING_SAID, answered, from_line, rejected, to_line
 from tests.station import npy, synthetic, wafer_set
 from wafer_tf.bundle import load_bundle
+from wafer_tf.decision.points import Point
+from wafer_tf.decision.sets import Sets
 from wafer_tf.dies import CLASSES, grid_sha256
 from wafer_tf.inference.proven import ProvenModel
 from wafer_tf.released import released
@@ -38,9 +41,31 @@ def test_below_the_given_probability_a_person_looks(nano: Classifier) -> None:
     top = max(nano.judge(npy(GRID), "w")[0]["probabilities"].values())
     assert 0.5 < top < 1
     for below, decision in ((None, "defect"), (1.0, "review"), (0.0, "defect")):
-        given = {} if below is None else {"review_below": below}
+        given = {} if below is None else {"point": Point(review_below=below)}
         (record,) = Classifier(nano.bundle, **given).judge(npy(GRID), "w")
         assert record["decision"] == decision
+
+
+def test_a_shifted_point_calls_otherwise_and_leaves_probabilities_and_set_as_they_are() -> None:
+    about: dict[str, Any] = {"input_sha256": None, "bundle_sha256": "b", "ms": 0.0}
+    probabilities = np.array([0.3, 0, 0, 0, 0, 0, 0, 0, 0.7])
+    sets = Sets(0.9, (0.2,) * 9)
+    plain, sharp = (answered("w", probabilities, sets=sets, point=p, **about) for p in (Point(), Point(0.5, -2.0)))
+    assert (plain["label"], plain["decision"]) == ("none", "none")
+    assert (sharp["label"], sharp["decision"]) == ("Center", "defect")
+    assert sharp["probabilities"] == plain["probabilities"]
+    assert sharp["set"] == plain["set"] == ["none", "Center"]
+    unsure = answered("w", probabilities, point=Point(0.8, -2.0), **about)
+    assert (unsure["label"], unsure["decision"]) == ("Center", "review"), "0.3 / (0.3 + 0.7 * exp(-2)) is 0.76"
+
+
+def test_a_bundle_with_sets_gives_each_record_one(nano: Classifier) -> None:
+    bundle = dataclasses.replace(nano.bundle, sets=Sets(0.9, (0.0,) * 4 + (None,) * 5))
+    (record,) = Classifier(bundle).judge(npy(GRID), "w")
+    assert set(record["set"]) == {*CLASSES[:4], record["label"]}
+    order = sorted(record["set"], key=record["probabilities"].get, reverse=True)
+    assert record["set"] == order, "the likeliest first"
+    assert nano.judge(npy(GRID), "w")[0]["set"] is None or nano.bundle.sets is not None
 
 
 def test_every_map_of_a_file_is_a_record_under_its_id_and_hash(
@@ -73,7 +98,7 @@ def test_what_cannot_be_read_took_no_time_and_has_no_hash(nano: Classifier) -> N
 def test_a_record_is_this() -> None:
     probabilities = np.array([0.1234567, 0.6, 0.05, 0.05, 0.05, 0.05, 0.05, 0.0265433, 0.0])
     about: dict[str, Any] = {"input_sha256": "a", "bundle_sha256": "b", "ms": 1.23456}
-    record = answered("w", probabilities, review_below=0.5, **about)
+    record = answered("w", probabilities, **about)
     assert list(record) == list(KEYS)
     assert record == {
         "id": "w",
@@ -87,8 +112,9 @@ def test_a_record_is_this() -> None:
         "reason": None,
         **NOTHING_SAID,
         "unknown_score": None,
+        "set": None,
     }
-    assert answered("w", probabilities, review_below=0.61, **about)["decision"] == "review"
+    assert answered("w", probabilities, point=Point(review_below=0.61), **about)["decision"] == "review"
     record = rejected("w", "no map", **about)
     assert list(record) == list(KEYS)
     assert record == {
@@ -103,6 +129,7 @@ def test_a_record_is_this() -> None:
         "reason": "no map",
         **NOTHING_SAID,
         "unknown_score": None,
+        "set": None,
     }
     assert rejected("w", "no map", input_sha256=None, bundle_sha256="b")["ms"] == 0.0
 

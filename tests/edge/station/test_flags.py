@@ -11,6 +11,8 @@ from edge.station import classifier as classifier_module
 from edge.station.__main__ import parser
 from edge.station.flags import MAX_THREADS, add_arguments, load
 from wafer_tf import bundle as bundle_module
+from wafer_tf.decision.points import Point
+from wafer_tf.errors import UsageError
 from wafer_tf.formats import flags as reading
 from wafer_tf.formats.options import Options
 from wafer_tf.released import DEFAULT, bundle_folder
@@ -28,6 +30,7 @@ def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a
         "threads": 1,
         "review_below": 0.5,
         "unknown_above": 0.99,
+        "operating_point": None,
         "allow_slow": False,
         "allow_ungated": False,
         "require_signature": None,
@@ -38,6 +41,7 @@ def test_without_a_flag_the_released_model_runs_on_one_thread_and_doubts_below_a
         "threads": 1,
         "review_below": 0.5,
         "unknown_above": 0.99,
+        "operating_point": None,
         "allow_slow": True,
         "allow_ungated": True,
         "require_signature": None,
@@ -100,11 +104,33 @@ def test_the_classifier_is_the_one_the_flags_ask_for(
     assert load(args) == "classifier"
     assert asked == [
         (bundle_folder("nano"), {"allow_ungated": True, "require_signature": "k.pem", "min_version": 20261126}),
-        (bundle, {"threads": 3, "allow_slow": True, "review_below": 0.7, "unknown_above": 0.995, "options": Options()}),
+        (
+            bundle,
+            {
+                "threads": 3,
+                "allow_slow": True,
+                "point": Point(review_below=0.7),
+                "unknown_above": 0.995,
+                "options": Options(),
+            },
+        ),
     ]
     told = capsys.readouterr()
     assert told.out == "", "the records are printed there"
     assert told.err == ("" if passed else "warning: bundle nano did not pass the accuracy gate\n")
+
+
+def test_an_operating_point_is_taken_from_the_bundle_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Point(0.5, -2.0)
+    bundle = SimpleNamespace(passed=True, points={"few-escapes": few})
+    monkeypatch.setattr(bundle_module, "load_bundle", lambda path, **_: bundle)
+    monkeypatch.setattr(classifier_module, "Classifier", lambda bundle, **given: given["point"])
+    assert load(_parse("--operating-point", "few-escapes")) == few  # type: ignore[comparison-overlap]
+    assert load(_parse("--operating-point", "balanced")) == Point()  # type: ignore[comparison-overlap]
+    with pytest.raises(UsageError, match="bundle wafer does not offer it; it offers balanced, few-escapes"):
+        load(_parse("--operating-point", "few-false-alarms"))
+    with pytest.raises(argparse.ArgumentError, match="not allowed with argument"):
+        _parse("--operating-point", "balanced", "--review-below", "0.9")
 
 
 def test_how_files_are_read_is_asked_for_only_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +152,14 @@ def _unsaid() -> dict[str, None]:
 
 
 def test_each_job_takes_its_own_flags_and_those_of_a_bundle() -> None:
-    common = {"bundle": DEFAULT, "threads": 1, "review_below": 0.5, "allow_slow": False, "allow_ungated": False}
+    common = {
+        "bundle": DEFAULT,
+        "threads": 1,
+        "review_below": 0.5,
+        "operating_point": None,
+        "allow_slow": False,
+        "allow_ungated": False,
+    }
     common |= {"unknown_above": 0.99, "require_signature": None, "min_version": 0}
     found = vars(parser().parse_args(["classify", "a", "-"]))
     answers = {"jsonl": False, "csv": False, "parquet": None, "e142": None, "overwrite": False, "merge": False}

@@ -22,6 +22,7 @@ from edge.station.records import answered, from_line, rejected, to_line
 from tests.station import ROOT, assert_whole, bare_environment, npy, npz, station, synthetic, text, wafer_set
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import REVIEW_BELOW
+from wafer_tf.decision.points import Point
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.learning.pipeline import evaluation_batches
@@ -62,7 +63,7 @@ def test_a_record_is_one_ascii_line_and_comes_back_whole(
     powers = np.exp(np.array(logits) - max(logits))
     about = {"input_sha256": "a" * 64, "bundle_sha256": "b" * 64, "ms": ms}
     for record in (
-        answered(name, powers / powers.sum(), review_below=0.5, **about),
+        answered(name, powers / powers.sum(), **about),
         rejected(name, reason or "?", **about),
     ):
         assert_whole(record)
@@ -87,7 +88,7 @@ def test_the_decision_is_none_defect_or_review() -> None:
         probabilities = np.full(9, (1 - probability) / 8)
         probabilities[top] = probability
         about = {"input_sha256": None, "bundle_sha256": "b", "ms": 0.0}
-        return answered("W1", probabilities, review_below=0.6, **about)["decision"]
+        return answered("W1", probabilities, point=Point(review_below=0.6), **about)["decision"]
 
     assert (decision(8, 0.9), decision(8, 0.6), decision(8, 0.59)) == ("none", "none", "review")
     assert (decision(7, 0.9), decision(7, 0.6), decision(7, 0.59)) == ("defect", "defect", "review")

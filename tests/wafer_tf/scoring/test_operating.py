@@ -1,4 +1,4 @@
-"""Operating points: rates, corrections and thresholds by hand, and the command on a small run folder."""
+"""Operating points: rates by hand, points that keep their names, and the command on a small run folder."""
 
 import json
 import math
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from training.config import FitConfig
 from training.operating import main
 from wafer_tf.decision import Decision
+from wafer_tf.decision.points import REVIEW, Point
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.figures.operating import operating_figure
@@ -20,29 +21,22 @@ from wafer_tf.learning.run_folder import RunFolder, newest_run
 from wafer_tf.readers import write_parquet
 from wafer_tf.reporting.operating_report import format_operating, record
 from wafer_tf.reporting.words import WIDTH
-from wafer_tf.scoring.call_costs import (
-    Costs,
-    effective_groups,
-    exact_interval,
-    measure,
-    wafers_to_measure,
-    wafers_to_show,
-)
-from wafer_tf.scoring.mix import NATURAL, Mix, adjust, read_mix, reweight
+from wafer_tf.scoring.call_costs import Costs, effective_groups, exact_interval, measure, wafers_to_measure
+from wafer_tf.scoring.evidence import Evidence, Part
+from wafer_tf.scoring.mix import NATURAL, Mix, read_mix, reweight
 from wafer_tf.scoring.operating import (
-    MAX_CHOICES,
-    Curve,
-    Part,
-    call,
-    choose,
-    correction,
-    every_threshold,
+    BALANCED,
+    FEW_ESCAPES,
+    FEW_FALSE_ALARMS,
+    every_shift,
+    few_escapes,
+    few_false_alarms,
     find_points,
-    log_odds,
+    none_margin,
     trade_off,
-    worth_choosing,
 )
 from wafer_tf.scoring.scores import NATURAL_COUNTS, score
+from wafer_tf.scoring.selective import Goal, groups_to_prove
 from wafer_tf.splitting.splits import make_split
 from wafer_tf.synthesis import synthesize
 
@@ -60,6 +54,15 @@ def answers(n: int = 400, *, seed: int = 0, sharp: float = 3.0) -> Part:
     rng = np.random.default_rng(seed)
     label = np.arange(n) % K
     return Part(label, Decision().probabilities(rng.normal(size=(n, K)) + sharp * np.eye(K)[label]), np.arange(n) // 3)
+
+
+def good(n: int = 30_000, *, seed: int = 0, sharp: float = 7.0) -> Evidence:
+    """Return wafers enough for every point, in three folds; 40 % are none."""
+    rng = np.random.default_rng(seed)
+    label = np.where(rng.random(n) < 0.4, NONE, rng.integers(0, K - 1, n))
+    prob = Decision().probabilities(rng.normal(size=(n, K)) * 1.5 + sharp * np.eye(K)[label])
+    group = np.arange(n) // 3
+    return Evidence.of_folds(Part(label, prob, group), group % 3)
 
 
 def two_way(p_none: Sequence[float], label: Sequence[int]) -> Part:
@@ -81,36 +84,6 @@ def test_rows_are_reweighted_to_the_shares_by_hand() -> None:
     assert found[CENTER, [CENTER, NONE]] == pytest.approx([0.15, 0.05])
     assert found[NONE, [CENTER, NONE]] == pytest.approx([0.08, 0.72])
     assert found.sum() == pytest.approx(1)
-
-
-def test_correction_equals_bayes_rule_on_known_densities() -> None:
-    rng = np.random.default_rng(1)
-    density, was, now = rng.random((50, K)), rng.dirichlet(np.ones(K)), NATURAL.array
-    direct, before = density * now, density * was
-    moved = adjust(before / before.sum(axis=1, keepdims=True), now / was)
-    np.testing.assert_allclose(moved, direct / direct.sum(axis=1, keepdims=True), rtol=1e-12)
-
-
-def test_correction_to_the_mix_the_model_answers_for_changes_nothing() -> None:
-    part = answers()
-    same = Mix("its own", tuple(part.prob.mean(axis=0).tolist()))
-    np.testing.assert_allclose(correction(part, same), 1)
-
-
-def test_correction_of_a_class_validation_lacks_is_that_of_the_other_defects() -> None:
-    part = answers()
-    kept = part.label != LOC
-    part = Part(part.label[kept], part.prob[kept], part.group[kept])
-    factor, others = correction(part, NATURAL), [c for c in range(K) if c not in (LOC, NONE)]
-    assert factor[LOC] == pytest.approx(NATURAL.array[others].sum() / part.prob.mean(axis=0)[others].sum())
-
-
-def test_a_class_without_a_share_is_never_called() -> None:
-    part = answers()
-    found = find_points(part, part, mix=mix_of(Center=0.1, Donut=0.1, none=0.8), draws=0)
-    for point in found.points:
-        assert [k.called for k in point.test.classes][2:NONE] == [0] * 6
-        assert math.isnan(point.test.classes[LOC].escape_rate.value)
 
 
 def test_the_natural_mix_is_the_one_of_the_scores() -> None:
@@ -251,132 +224,190 @@ def test_nothing_flagged_has_no_precision() -> None:
 
 
 def test_wafers_needed_follow_the_rule_of_three() -> None:
-    assert wafers_to_show(0.01) == 299  # 0.99 ** 299 < 0.05 <= 0.99 ** 298
+    assert groups_to_prove(0.01) == 299  # 0.99 ** 299 < 0.05 <= 0.99 ** 298
     assert 0.99**299 < 0.05 <= 0.99**298
     assert wafers_to_measure(0.01, 0.005) == 1522
 
 
-# === Thresholds ===
+def test_a_wafer_left_to_a_person_is_neither_an_escape_nor_a_false_alarm() -> None:
+    label = [CENTER] * 4 + [NONE] * 5
+    called = [CENTER, LOC, NONE, REVIEW, NONE, NONE, NONE, CENTER, REVIEW]
+    found = costs(label, called, mix_of(Center=0.4, none=0.6))
+    assert found.escape_rate.value == pytest.approx(1 / 4)
+    assert found.false_alarm_rate.value == pytest.approx(1 / 5)
+    assert found.review_rate.value == pytest.approx(0.4 / 4 + 0.6 / 5)
+    right = 0.4 / 4 + 0.6 * 3 / 5
+    assert found.error_rate.value == pytest.approx(1 - right / (1 - 0.4 / 4 - 0.6 / 5))
+    assert found.flagged_per_1000.value == pytest.approx(1000 * (0.4 * 2 / 4 + 0.6 / 5))
+    assert found.alarm_precision.value == pytest.approx(0.2 / 0.32)
+    assert found.confusion[CENTER][REVIEW] == found.confusion[NONE][REVIEW] == 1
 
 
-def test_a_threshold_parts_none_from_the_likeliest_defect() -> None:
+def test_all_left_to_a_person_has_no_error() -> None:
+    found = costs([CENTER, NONE], [REVIEW, REVIEW], mix_of(Center=0.5, none=0.5))
+    assert math.isnan(found.error_rate.value)
+    assert found.review_rate.value == 1
+
+
+# === Points ===
+
+
+def test_a_shift_parts_none_from_the_likeliest_defect() -> None:
     prob = np.full((3, K), 0.01)
     prob[0, [LOC, NONE]] = 0.5, 0.43
     prob[1, [CENTER, LOC, NONE]] = 0.2, 0.14, 0.6
     prob[2, NONE] = 0.92
-    odds = log_odds(prob)
-    assert odds == pytest.approx([math.log(p / (1 - p)) for p in (0.57, 0.4, 0.08)])
-    assert call(prob, float(odds[1])).tolist() == [LOC, CENTER, NONE]
-    assert call(prob, float(odds[1]) + 1e-6).tolist() == [LOC, NONE, NONE]
+    margin = none_margin(prob)
+    assert margin == pytest.approx([math.log(0.5 / 0.43), math.log(0.2 / 0.6), math.log(0.01 / 0.92)])
+    for shift, calls in ((margin[1] - 1e-6, [LOC, CENTER, NONE]), (margin[1] + 1e-6, [LOC, NONE, NONE])):
+        assert Point(0.0, float(shift)).called(prob).tolist() == calls
 
 
 def test_sure_answers_are_still_told_apart() -> None:
     part = two_way([1e-30, 1e-20, 1 - 1e-16], [CENTER, CENTER, NONE])
-    assert len(every_threshold(part.prob)) == 4
+    assert len(every_shift(part.prob)) == 4
 
 
 def test_rates_along_the_curve_are_those_of_the_calls_made() -> None:
     part = answers(120, sharp=1.5)
-    curve = trade_off(part, NATURAL, every_threshold(part.prob))
+    curve = trade_off(part, NATURAL, every_shift(part.prob))
     assert (curve.escape_rate[0], curve.false_alarm_rate[0]) == (0, 1)
     assert (curve.escape_rate[-1], curve.false_alarm_rate[-1]) == (1, 0)
-    for place in range(0, len(curve.threshold), 7):
-        made = call(part.prob, float(curve.threshold[place]))
+    for place in range(0, len(curve.shift), 7):
+        made = Point(0.0, float(curve.shift[place])).called(part.prob)
         found = measure(part.label, made, part.group, mix=NATURAL, draws=0, seed=0)
         assert curve.escape_rate[place] == pytest.approx(found.escape_rate.value)
         assert curve.false_alarm_rate[place] == pytest.approx(found.false_alarm_rate.value)
 
 
-def test_named_thresholds_keep_their_promise_and_no_next_one_does() -> None:
-    part = answers(4000, sharp=4.0)
-    curve = trade_off(part, NATURAL, every_threshold(part.prob))
-    chosen = {name: int(np.flatnonzero(curve.threshold == t)[0]) for name, t in choose(curve).items()}
-    few, alarms = chosen["few-escapes"], chosen["few-false-alarms"]
-    assert curve.escape_rate[few] <= 0.02 < curve.escape_rate[few + 1]
-    assert curve.false_alarm_rate[alarms] <= 0.01 < curve.false_alarm_rate[alarms - 1]
-    total = curve.escape_rate + curve.false_alarm_rate
-    assert total[chosen["balanced"]] == pytest.approx(total.min())
+def test_few_escapes_and_few_false_alarms_are_fewer_than_at_balanced_and_surely_below_their_limits() -> None:
+    for sharp in (6.0, 7.0):
+        part = good(sharp=sharp).wafers
+        rates = {
+            name: measure(part.label, point.called(part.prob), part.group, mix=NATURAL, draws=0, seed=0)
+            for name, point in (
+                ("plain", Point()),
+                ("escapes", few_escapes(part, NATURAL)),
+                ("alarms", few_false_alarms(part, NATURAL)),
+            )
+            if point is not None
+        }
+        defect = part.label != NONE
+        weight = NATURAL.among(part.label)[part.label] / np.bincount(part.label)[part.label]
+        n = effective_groups(part.group[defect], weight[defect])
+        escapes = rates["escapes"].escape_rate.value
+        assert escapes < rates["plain"].escape_rate.value
+        assert exact_interval(escapes, n)[1] < 0.0215, "two-sided; the choice is one-sided"
+        assert rates["alarms"].false_alarm_rate.value < rates["plain"].false_alarm_rate.value
+        assert rates["alarms"].false_alarm_rate.value < 0.01
 
 
-def test_thresholds_worth_choosing_are_beaten_by_none() -> None:
-    part = answers(120, sharp=1.5)
-    curve = trade_off(part, NATURAL, every_threshold(part.prob))
-    for odds in worth_choosing(curve):
-        (place,) = np.flatnonzero(curve.threshold == odds)
-        no_worse = (curve.escape_rate <= curve.escape_rate[place] + 1e-9) & (
-            curve.false_alarm_rate <= curve.false_alarm_rate[place] + 1e-9
-        )
-        better = (curve.escape_rate < curve.escape_rate[place] - 1e-9) | (
-            curve.false_alarm_rate < curve.false_alarm_rate[place] - 1e-9
-        )
-        assert not (no_worse & better).any()
+def test_with_few_groups_only_balanced_is_offered_and_each_other_says_why() -> None:
+    part = answers(400)
+    found = find_points(Evidence.of_folds(part, part.group % 2), draws=0)
+    assert list(found.offered) == [BALANCED]
+    assert {named.why for named in found.named if not named.kept} == {"too few groups to choose it by", "not proven"}
 
 
-def test_a_long_list_of_thresholds_is_thinned_with_both_ends_kept() -> None:
-    n = 500
-    curve = Curve(np.arange(n, dtype=float), np.linspace(0, 1, n), np.linspace(1, 0, n))
-    found = worth_choosing(curve)
-    assert len(found) == MAX_CHOICES
-    assert (found[0], found[-1]) == (n - 1, 0)
+def test_enough_wafers_offer_every_point_and_judges_confirm_the_names() -> None:
+    found = find_points(good(), draws=0)
+    assert list(found.offered) == [BALANCED, FEW_ESCAPES, FEW_FALSE_ALARMS, "proven-1-percent"]
+    by_name = {named.name: named for named in found.named}
+    plain = by_name[BALANCED].costs
+    assert plain is not None
+    for name, key in ((FEW_ESCAPES, "escape_rate"), (FEW_FALSE_ALARMS, "false_alarm_rate")):
+        named = by_name[name]
+        assert named.costs is not None
+        assert named.limit is not None
+        assert getattr(named.costs, key).value <= named.limit
+        assert getattr(named.costs, key).value < getattr(plain, key).value
+        assert len(named.rates) == 3
+    proven = by_name["proven-1-percent"]
+    assert proven.costs is not None
+    assert proven.costs.error_rate.value <= 0.01
 
 
-def test_thresholds_and_correction_come_from_validation_alone() -> None:
-    validation, test = answers(300, seed=1), answers(300, seed=2)
-    worse = Part(np.roll(test.label, 1), answers(300, seed=3, sharp=0.1).prob, test.group)
-    a, b = (find_points(validation, part, draws=0) for part in (test, worse))
-    assert a.factor == b.factor
-    for one, other in zip((*a.points,), (*b.points,), strict=True):
-        assert one.threshold.log_odds == other.threshold.log_odds
-        assert one.threshold.validation_escape_rate == other.threshold.validation_escape_rate
-    assert [t.log_odds for t in a.thresholds] == [t.log_odds for t in b.thresholds]
-    assert a.points[0].test != b.points[0].test
+def test_a_point_that_judges_contradict_is_not_offered() -> None:
+    chosen, judged = good(seed=1).wafers, good(seed=2, sharp=3.0).wafers  # a model that is worse where it is judged
+    both = Part(
+        *(np.concatenate([getattr(chosen, k), getattr(judged, k)]) for k in ("label", "prob")),
+        np.r_[chosen.group, judged.group + 10**6],
+    )
+    n = len(chosen)
+    found = find_points(Evidence(both, ((np.arange(n), np.arange(n, 2 * n)),), np.arange(n)), draws=0)
+    assert list(found.offered) == [BALANCED]
+    why = {named.name: named.why for named in found.named}
+    assert "on the wafers that judge, above 2.00%" in why[FEW_ESCAPES]
+    assert "on the wafers that judge, above 1.00%" in why["proven-1-percent"]
 
 
-def test_the_rates_beside_a_threshold_are_those_measured_with_it() -> None:
-    found = find_points(answers(300, seed=1), answers(300, seed=2), draws=0)
-    for point in found.points:
-        assert point.threshold.test_escape_rate == pytest.approx(point.test.escape_rate.value)
-        assert point.threshold.test_false_alarm_rate == pytest.approx(point.test.false_alarm_rate.value)
-        assert point.threshold.prob == pytest.approx(1 / (1 + math.exp(-point.threshold.log_odds)))
+def test_points_are_chosen_without_the_wafers_that_judge_them() -> None:
+    evidence = good(seed=1)
+    n = len(evidence.wafers)
+    first, second = np.arange(n // 2), np.arange(n // 2, n)
+    prob = evidence.wafers.prob.copy()
+    prob[second] = np.roll(prob[second], 1, axis=1)
+    a, b = (
+        find_points(Evidence(Part(evidence.wafers.label, p, evidence.wafers.group), ((first, second),), first), draws=0)
+        for p in (evidence.wafers.prob, prob)
+    )
+    assert [named.point for named in a.named] == [named.point for named in b.named]
+    assert a.sets.sets == b.sets.sets
+    assert a.named[0].costs != b.named[0].costs
 
 
 @pytest.mark.parametrize(("gone", "says"), [(NONE, "labelled none"), (CENTER, "has a defect that a mix holds")])
-@pytest.mark.parametrize("name", ["validation", "test"])
+@pytest.mark.parametrize("name", ["chooses", "judges"])
 def test_a_part_without_none_or_without_defects_is_named(gone: int, says: str, name: str) -> None:
-    whole = two_way([0.2, 0.9, 0.1, 0.8], [CENTER, NONE, CENTER, NONE])
-    kept = whole.label != gone
-    part = Part(whole.label[kept], whole.prob[kept], whole.group[kept])
-    parts = (part, whole) if name == "validation" else (whole, part)
-    with pytest.raises(InputError, match=f"{name} part: not one of its 2 wafers {'is ' * (gone == NONE)}{says}"):
-        find_points(*parts, mix=mix_of(Center=0.5, none=0.5))
+    whole = two_way([0.2, 0.9, 0.1, 0.8] * 2, [CENTER, NONE, CENTER, NONE] * 2)
+    keeps = np.flatnonzero(whole.label[:4] != gone) + 4
+    rows = (keeps, np.arange(4)) if name == "chooses" else (np.arange(4), keeps)
+    with pytest.raises(
+        InputError, match=f"the part that {name}: not one of its 2 wafers {'is ' * (gone == NONE)}{says}"
+    ):
+        find_points(Evidence(whole, (rows,), rows[0]), mix=mix_of(Center=0.5, none=0.5))
 
 
 # === The report ===
 
 
 def test_the_report_fits_its_width_and_json_holds_no_nan() -> None:
-    test = answers(300, seed=2)
-    kept = test.label != LOC
-    found = find_points(answers(300, seed=1), Part(test.label[kept], test.prob[kept], test.group[kept]), draws=100)
-    text = format_operating(found, source="test part of maps.npz")
-    widest = max(text.splitlines(), key=len)
-    assert len(widest) <= WIDTH, widest
-    assert "Test holds no Loc" in text
-    assert "33 none wafers" in text
-    values = json.loads(json.dumps(record(found, source="x"), allow_nan=False))
-    assert values["absent"] == ["Loc"]
-    assert [p["name"] for p in values["points"]] == ["few-escapes", "balanced", "few-false-alarms"]
-    assert values["none_wafers"]["without_an_alarm_to_show_0.01"] == 299
+    part = answers(300, seed=2)
+    first, second = np.arange(150), np.flatnonzero((np.arange(300) >= 150) & (part.label != LOC))
+    for goals in ((Goal(),), (Goal(0.3, confidence=0.8), Goal(0.5, 0.5, 0.5))):
+        found = find_points(Evidence(part, ((first, second),), first), goals=goals, draws=100)
+        text = format_operating(found, source="test part of maps.npz")
+        widest = max(text.splitlines(), key=len)
+        assert len(widest) <= WIDTH, widest
+        assert "No Loc judges" in text
+        values = json.loads(json.dumps(record(found, source="x"), allow_nan=False))
+        assert values["absent"] == ["Loc"]
+        assert [p["name"] for p in values["points"]] == [
+            BALANCED,
+            FEW_ESCAPES,
+            FEW_FALSE_ALARMS,
+            *(g.name for g in goals),
+        ]
+        assert values["offered"].keys() == found.offered.keys()
+        assert len(values["sets"]["classes"]) == K
+    assert "Not proven. " in format_operating(
+        find_points(Evidence(part, ((first, second),), first), draws=0), source="x"
+    )
 
 
-def test_the_figure_marks_each_named_point_where_it_was_measured() -> None:
-    found = find_points(answers(300, seed=1), answers(300, seed=2), draws=50)
-    left, right = operating_figure(found).axes
+def test_the_figure_marks_each_offered_point_where_it_was_measured() -> None:
+    found = find_points(good(12_000), goals=(Goal(), Goal(0.02)), draws=50)
+    left, middle, right = operating_figure(found).axes
     marked = {c.get_label().split(",")[0]: c.lines[0].get_xydata()[0] for c in left.containers}  # type: ignore[attr-defined]
-    for point in found.points:
-        at = point.test.false_alarm_rate.value, point.test.escape_rate.value
-        assert marked[point.name] == pytest.approx(at)
-    assert [tick.get_text() for tick in right.get_yticklabels()] == ["any defect", *CLASSES[:NONE]]
+    assert list(marked) == list(found.offered)
+    for named in found.named:
+        if named.kept and named.costs is not None:
+            at = named.costs.false_alarm_rate.value, named.costs.escape_rate.value
+            assert marked[named.name] == pytest.approx(at)
+    assert [tick.get_text() for tick in middle.get_yticklabels()] == ["any defect", *CLASSES[:NONE]]
+    proven = found.proofs[0].proven
+    assert proven is not None
+    assert any(tuple(line.get_xydata()[0]) == pytest.approx((proven.coverage, proven.bound)) for line in right.lines)
 
 
 # === The command ===
@@ -414,12 +445,14 @@ def test_the_command_writes_text_json_and_figure(run: Path, capsys: pytest.Captu
     )
     assert (folder / "operating.txt").read_text() in out + "\n"
     found = json.loads((folder / "operating.json").read_text())
-    assert [p["name"] for p in found["points"]] == ["few-escapes", "balanced", "few-false-alarms"]
+    assert [p["name"] for p in found["points"]] == ["balanced", "few-escapes", "few-false-alarms", "proven-1-percent"]
     assert (folder / "figures" / "operating.png").read_bytes().startswith(b"\x89PNG")
     assert operating(run) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert operating(run, "--overwrite", "--mix", FLAT) == 0
-    assert json.loads((folder / "operating.json").read_text())["mix"]["shares"] == pytest.approx([1 / 9] * 9)
+    assert operating(run, "--overwrite", "--mix", FLAT, "--max-error", "0.3", "0.4", "--max-escapes", "0.5") == 0
+    found = json.loads((folder / "operating.json").read_text())
+    assert found["mix"]["shares"] == pytest.approx([1 / 9] * 9)
+    assert [proof["goal"]["max_error"] for proof in found["proofs"]] == [0.3, 0.4]
 
 
 def test_a_run_whose_logits_are_of_another_split_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -431,6 +464,8 @@ def test_a_run_whose_logits_are_of_another_split_is_refused(run: Path, capsys: p
 def test_a_run_that_cannot_be_measured_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert operating(run, "--max-error", "1") == 2
+    assert "--max-error 1.0; expected above 0 and below 1" in capsys.readouterr().err
     assert operating(run, "--mix", "none=1") == 2
     assert "Center, Donut" in capsys.readouterr().err
     assert operating(run, "--mix", tmp_path / "fab.json") == 4

@@ -126,7 +126,7 @@ def test_the_longest_record_there_may_be_is_read_back(inbox: Path, out: Path) ->
 
     def wordy(data: bytes, name: str) -> list[Record]:
         what = said(wafers[0], format=long, file=name, file_sha256=BUNDLE)
-        about = {"review_below": 0.5, "input_sha256": BUNDLE, "bundle_sha256": BUNDLE}
+        about: dict[str, Any] = {"input_sha256": BUNDLE, "bundle_sha256": BUNDLE}
         return [answered(wafer_name(long, long, name), np.ones(9) / 9, ms=1.0, said=what, **about)] * 2
 
     for name in (wide * 60, "copy"):
