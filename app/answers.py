@@ -58,12 +58,16 @@ class Answer:
         prob_int8: (9,) of the station's int8 model; None where there is no bundle.
         embedding: (d,) float32, the float model's pooled features.
         learned: whether the map, or a turned or mirrored copy, was in the run's training or validation part.
+        decision: what the station decides, as in its record; None where there is no bundle.
+        held: the classes of its prediction set, the likeliest first; empty where the bundle has no sets.
     """
 
     prob: NDArray[np.float64]
     prob_int8: NDArray[np.float64] | None
     embedding: NDArray[np.float32]
     learned: bool = False
+    decision: str | None = None
+    held: tuple[str, ...] = ()
 
     @property
     def call(self) -> int:

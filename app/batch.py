@@ -94,6 +94,8 @@ def _counts(rows: list[Row]) -> str:
     said.append(f"possible escapes: {sum(row.may_escape is True for row in judged):,}")
     if any(row.call_int8 for row in judged):
         said.append(f"{sum(row.call == row.call_int8 for row in judged):,} with the same call of the int8 model")
+    if any(row.decision for row in judged):
+        said.append(f"the station leaves {sum(row.decision == 'review' for row in judged):,} to review")
     if labelled := [row for row in judged if row.label]:
         fresh = [row for row in labelled if not row.learned]
         said.append(f"{sum(row.call == row.label for row in fresh):,} of {len(fresh):,} labels met")
@@ -186,6 +188,8 @@ _LOOKS = {
     "may_escape": st.column_config.CheckboxColumn("May escape"),
     "call_int8": st.column_config.TextColumn("int8 call"),
     "prob_int8": st.column_config.NumberColumn("int8 probability", format="percent"),
+    "decision": st.column_config.TextColumn("Decision"),
+    "may_be": st.column_config.TextColumn("May be"),
     "label": st.column_config.TextColumn("Label"),
     "rows": st.column_config.NumberColumn("Rows"),
     "cols": st.column_config.NumberColumn("Columns"),

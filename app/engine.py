@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.answers import Answer
+from wafer_tf.decision import verdict
+from wafer_tf.decision.points import BALANCED, choose_point
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer, HeatMaps
@@ -35,11 +37,16 @@ class Engine:
         size: side of the encoded map.
     """
 
-    def __init__(self, run: Path, bundle: Path | None) -> None:
+    def __init__(self, run: Path, bundle: Path | None, *, point: str = BALANCED) -> None:
         """Load everything and let it answer once, so that the first map is as fast as the others.
+
+        Args:
+            run, bundle: see `Engine`.
+            point: name of the operating point by which the station decides.
 
         Raises:
             ModelError: the run folder or the bundle cannot be used.
+            UsageError: the bundle does not offer the operating point.
         """
         from wafer_tf.learning.quiet import quiet_tensorflow
 
@@ -51,6 +58,8 @@ class Engine:
         self._predict = _compiled(self._model)
         self._station = None if bundle is None else _station(bundle)
         self.bundle_sha256 = None if self._station is None else self._station.bundle.sha256
+        points = {} if self._station is None else self._station.bundle.points
+        self._point = choose_point(points, point, where="no bundle" if bundle is None else f"bundle {bundle}")
         self._explainers: dict[str, Explainer] = {}
         self._prepared: dict[tuple[bytes, tuple[int, ...]], tuple[Answer, NDArray[np.float32]]] = {}
         self._lock = Lock()  # the explainer redirects stdout, and an interpreter holds its input and output
@@ -84,7 +93,10 @@ class Engine:
             embedding, logits = self._predict(inputs)
             prob = self._decision.probabilities(logits)
             learned = np.isin(fingerprints(WaferSet.from_maps(part, label=[UNLABELLED] * len(part))), self._seen)
-            found += [Answer(prob[i], self._int8(grid), embedding[i], bool(learned[i])) for i, grid in enumerate(part)]
+            for i, grid in enumerate(part):
+                int8 = self._int8(grid)
+                decided = (None, ()) if int8 is None else self._decided(int8)
+                found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), *decided))
             if progress is not None:
                 progress(len(found) / len(grids))
         return found
@@ -125,6 +137,12 @@ class Engine:
             return None
         with self._lock:
             return self._station.probabilities(grid)
+
+    def _decided(self, prob: NDArray[np.float64]) -> tuple[str, tuple[str, ...]]:
+        """Return the station's decision and prediction set, from (9,) probabilities of its model."""
+        sets = None if self._station is None else self._station.bundle.sets
+        decision = verdict(self._point.moved(prob).tolist(), review_below=self._point.review_below)
+        return decision, () if sets is None else tuple(sets.names(prob))
 
 
 def _key(grid: NDArray[np.uint8]) -> tuple[bytes, tuple[int, ...]]:

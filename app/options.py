@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wafer_tf.command import CommandParser
+from wafer_tf.decision.points import BALANCED
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.released import bundle_folder, released, run_folder
 
@@ -27,11 +28,13 @@ class Options:
         run: a finished run folder.
         bundle: folder of an int8 bundle; None where there is none.
         reference: file of labelled maps among which to look for similar ones; None for the built-in synthetic maps.
+        point: name of the bundle's operating point by which the station decides.
     """
 
     run: Path
     bundle: Path | None
     reference: Path | None
+    point: str = BALANCED
 
 
 class _Parser(CommandParser):
@@ -58,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="SET",
         help="labelled maps, in any format training.fit reads, to find similar ones in (default: synthetic maps)",
     )
+    p.add_argument(
+        "--operating-point",
+        metavar="NAME",
+        default=BALANCED,
+        help="point of the bundle by which the station's decision is shown (default: %(default)s)",
+    )
     return p
 
 
@@ -73,7 +82,7 @@ def choose(args: argparse.Namespace, *, runs: Path = Path("runs")) -> Options:
     """
     run = run_folder(args.run) if args.run else _default_run(runs)
     bundle = args.bundle or (run / "bundle" if (run / "bundle").is_dir() else None)
-    return Options(run, bundle, args.reference)
+    return Options(run, bundle, args.reference, args.operating_point)
 
 
 def _default_run(runs: Path) -> Path:

@@ -54,6 +54,7 @@ def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad:
         + parts.learned(answer)
         + parts.bars(answer)
         + parts.agreement(answer)
+        + parts.station(answer)
         + parts.story(sentence(facts))
     )
     if wafer.origin is not None:

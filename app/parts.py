@@ -65,6 +65,15 @@ def agreement(answer: Answer) -> str:
     )
 
 
+def station(answer: Answer) -> str:
+    """Return what the station decides and what the wafer may be, in words; empty where no bundle is loaded."""
+    if answer.decision is None:
+        return ""
+    words = {"none": "lets it pass as none", "defect": "calls a defect", "review": "leaves it to a person (review)"}
+    may = f" It may be {' or '.join(answer.held)}." if len(answer.held) > 1 else ""
+    return caption(f"The station {words.get(answer.decision, f'decides: {answer.decision}')}.{may}")
+
+
 def story(text: str) -> str:
     """Return a text that tells the wafer's story in words."""
     return f'<div class="story">{escape(text)}</div>'

@@ -43,7 +43,7 @@ def _load(options: Options) -> tuple["Engine", "Reference"]:
     from app.engine import Engine
     from app.similar import load_reference
 
-    engine = Engine(options.run, options.bundle)
+    engine = Engine(options.run, options.bundle, point=options.point)
     engine.prepare([wafer.grid for wafer in samples.every()])
     reference = load_reference(engine, options.reference)
     quicken()

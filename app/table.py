@@ -10,7 +10,7 @@ from app.uploads import Rejected
 from wafer_tf.dies import CLASSES, UNLABELLED, Die
 from wafer_tf.tables import csv_text
 
-DOUBTS = ("all", "may be an escape", "int8 differs", "label differs", "not judged")
+DOUBTS = ("all", "may be an escape", "review", "int8 differs", "label differs", "not judged")
 """What the table can be narrowed to."""
 
 
@@ -26,6 +26,8 @@ class Row:
         defect_prob: probability of any defect.
         may_escape: whether a call of none is in doubt.
         call_int8, prob_int8: the same of the station's model.
+        decision: what the station decides: "none", "defect" or "review".
+        may_be: the classes of its prediction set, "Loc or Edge-Loc".
         label: what the file says it is.
         rows, cols, dies, failing: of the map.
         learned: whether the map or a turned copy was in the training or validation part: its call proves nothing.
@@ -43,6 +45,8 @@ class Row:
     may_escape: bool | None = None
     call_int8: str | None = None
     prob_int8: float | None = None
+    decision: str | None = None
+    may_be: str | None = None
     label: str | None = None
     rows: int | None = None
     cols: int | None = None
@@ -53,7 +57,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_TEXTS = ("call", "runner_up", "call_int8", "label")
+_TEXTS = ("call", "runner_up", "call_int8", "decision", "may_be", "label")
 
 
 def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
@@ -74,6 +78,8 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
         may_escape=answer.may_escape,
         call_int8=None if int8 is None else CLASSES[int(int8.argmax())],
         prob_int8=None if int8 is None else float(int8.max()),
+        decision=answer.decision,
+        may_be=" or ".join(answer.held) or None,
         label=None if wafer.label == UNLABELLED else CLASSES[wafer.label],
         rows=wafer.grid.shape[0],
         cols=wafer.grid.shape[1],
@@ -98,6 +104,7 @@ def narrowed(
     tests: dict[str, Callable[[Row], bool]] = {
         "all": lambda row: True,
         "may be an escape": lambda row: row.may_escape is True,
+        "review": lambda row: row.decision == "review",
         "int8 differs": lambda row: row.call_int8 is not None and row.call_int8 != row.call,
         "label differs": lambda row: row.label is not None and row.label != row.call,
         "not judged": lambda row: row.call is None,

@@ -1,5 +1,8 @@
 """Quantize a finished run, hold it against the float model, and write the bundle a station accepts.
 
+The bundle holds the operating points that keep their names, and prediction sets, both by the quantized model's answers
+to wafers that did not train it.
+
 Prints one table, the float model, dynamic-range weights and the quantized model side by side, then every limit of the
 accuracy gate. Where int8 fails it, the next remedy is tried: more calibration maps, then finer activation ranges that
 clip the extremes of some maps, then 16-bit activations, which take many times as long.
@@ -27,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     from edge.gate.comparison import Limits
     from edge.quantization.recipes import DEFAULT_MAPS, RECIPES
+    from training.operating import add_goal_arguments
 
     limits = Limits()
     p = CommandParser("python -m edge.convert", __doc__, epilog=EXAMPLE)
@@ -67,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="number of the release, the higher the later, for a station's --min-version; may be a date (default 0)",
     )
+    add_goal_arguments(p)
     gate = p.add_argument_group("accuracy gate, on the run's test part")
     gate.add_argument(
         "--min-agreement",
@@ -109,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
 def _convert(args: argparse.Namespace) -> None:
     from edge.gate.comparison import Limits
     from edge.signing import sign, signer
+    from training.operating import goals
     from wafer_tf.learning.run_folder import newest_run
 
     limits = Limits(args.min_agreement, args.max_macro_f1_drop, args.max_recall_drop)
@@ -118,6 +124,7 @@ def _convert(args: argparse.Namespace) -> None:
         raise UsageError(f"--seed {args.seed}; expected 0 or more.")
     if not 0 <= args.bundle_version < 10**18:
         raise UsageError(f"--bundle-version {args.bundle_version}; expected 0 or more, of at most 18 digits.")
+    wanted = goals(args)
     key = signer(args.sign) if args.sign else None
     run = args.run or newest_run()
     out = args.out or results(run, "bundle")
@@ -142,6 +149,8 @@ def _convert(args: argparse.Namespace) -> None:
             remedies=not args.no_remedies,
             overwrite=args.overwrite,
             release=args.bundle_version,
+            goals=wanted,
+            coverage=args.coverage,
         ),
     )
     if key is not None:

@@ -41,7 +41,7 @@ def test_there_is_a_verb_for_every_job() -> None:
     assert set(VERBS) == {
         *("classify", "watch", "inspect", "convert-map", "selftest", "bench", "classify-set", "to-parquet"),
         *("fit", "evaluate", "explain", "tune", "operating", "page"),
-        *("convert", "benchmark", "sign", "verify", "pack"),
+        *("convert", "calibrate", "benchmark", "sign", "verify", "pack"),
     }
     assert all(f"  {name} " in usage() for name in VERBS)
 

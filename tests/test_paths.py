@@ -21,6 +21,7 @@ PLACES = (
     "wafer_tf",
     "edge/pack.py",
     "edge/signing.py",
+    "edge/gate/calibrated.py",
     "edge/gate/gated_bundle.py",
     "edge/station/hot_folder/watch.py",
     "training/evaluate.py",

@@ -67,15 +67,21 @@ def add_goal_arguments(p: argparse.ArgumentParser) -> None:
     group.add_argument("--max-escapes", type=float, metavar="E", help="share of all defects answered none")
     group.add_argument("--max-false-alarms", type=float, metavar="F", help="share of all none wafers answered a defect")
     group.add_argument("--confidence", type=float, default=0.95, metavar="C", help="of the proof (default 0.95)")
+    group.add_argument(
+        "--coverage", type=float, default=0.9, metavar="C", help="of each class by the prediction sets (default 0.9)"
+    )
 
 
 def goals(args: argparse.Namespace) -> tuple["Goal", ...]:
     """Return what the flags ask to be proven.
 
     Raises:
-        UsageError: a share or the confidence is not above 0 and below 1.
+        UsageError: a share, the confidence or the coverage is not above 0 and below 1.
     """
     from wafer_tf.scoring.selective import Goal
+
+    if not 0 < args.coverage < 1:
+        raise UsageError(f"--coverage {args.coverage}; expected above 0 and below 1, such as 0.9.")
 
     others = {"max_escapes": args.max_escapes, "max_false_alarms": args.max_false_alarms, "confidence": args.confidence}
     return tuple(Goal(max_error=error, **others) for error in dict.fromkeys(args.max_error))
@@ -85,7 +91,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(argv)
     return run_command(
-        lambda: operating(args.run, goals=goals(args), mix=args.mix, out=args.out, overwrite=args.overwrite)
+        lambda: operating(
+            args.run,
+            goals=goals(args),
+            coverage=args.coverage,
+            mix=args.mix,
+            out=args.out,
+            overwrite=args.overwrite,
+        )
     )
 
 
@@ -93,6 +106,7 @@ def operating(
     path: str | os.PathLike[str] | None,
     *,
     goals: Sequence["Goal"],
+    coverage: float,
     mix: str | None,
     out: str | os.PathLike[str] | None,
     overwrite: bool,
@@ -144,7 +158,7 @@ def operating(
             )
         return found
 
-    found = find_points(evidence_of(logits, decision, wafers, split), mix=wanted, goals=goals)
+    found = find_points(evidence_of(logits, decision, wafers, split), mix=wanted, goals=goals, coverage=coverage)
     source = operating_source(config, split)
     write_operating(target, found, source=source)
     print(format_operating(found, source=source))

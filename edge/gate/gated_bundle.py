@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge.gate.candidate import Candidate, FoldFile, Reference, Shipped, Strange
 from edge.gate.comparison import Limits
 from edge.gate.golden import golden
+from edge.gate.points import points_of
 from edge.gate.provenance import provenance
 from edge.gate.text import footnotes, format_checks, format_models
 from edge.gate.time_per_map import Latency, measure
@@ -30,6 +31,7 @@ from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
+from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
@@ -41,7 +43,10 @@ from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.reporting.card import model_card
 from wafer_tf.reporting.facts import controls_of, facts_of
+from wafer_tf.reporting.operating_report import format_summary
 from wafer_tf.reporting.words import WIDTH
+from wafer_tf.scoring.operating import OperatingPoints
+from wafer_tf.scoring.selective import Goal
 from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis.others import NAMES, draw_others
 from wafer_tf.waferset import WaferSet
@@ -69,6 +74,8 @@ class Options:
         remedies: try the next remedy where the gate fails.
         overwrite: replace a bundle that is there.
         release: number of the bundle, the higher the later.
+        goals: what operating points are to prove.
+        coverage: of the prediction sets.
     """
 
     recipe: str
@@ -79,6 +86,8 @@ class Options:
     remedies: bool = True
     overwrite: bool = False
     release: int = 0
+    goals: tuple[Goal, ...] = (Goal(),)
+    coverage: float = COVERAGE
 
 
 def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: Options) -> None:
@@ -142,8 +151,12 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
             f"{', and the one there is as it was' if out.exists() else ''}. See {_beside(out, 'gate.txt')}. Train "
             "longer or wider, set other limits, or pass --no-gate for a bundle that stations refuse by default."
         )
-    sha256 = _write_bundle(out, run, chosen, decision, unknown=unknown, text=text, gate=gate, options=options)
-    print(f"{text}\n\nbundle: {out}  (SHA-256 {sha256})")
+    operating = points_of(chosen, decision, wafers, split, goals=options.goals, coverage=options.coverage)
+    sha256 = _write_bundle(
+        out, run, chosen, decision, operating, unknown=unknown, text=text, gate=gate, options=options
+    )
+    print(text if operating is None else f"{text}\n\n{format_summary(operating)}")
+    print(f"\nbundle: {out}  (SHA-256 {sha256})")
     print(called(f"next: python -m edge.station selftest --bundle {out}"))
 
 
@@ -337,6 +350,7 @@ def _write_bundle(
     run: RunFolder,
     chosen: Candidate,
     decision: Decision,
+    operating: OperatingPoints | None,
     *,
     unknown: Unknown | None,
     text: str,
@@ -361,8 +375,10 @@ def _write_bundle(
         passed=passed,
         gate=gate,
         provenance=chosen.made,
-        card=_card(run, chosen, text=text, passed=passed),
+        card=_card(run, chosen, operating, text=text, passed=passed),
         release=options.release,
+        points=operating and operating.offered,
+        sets=operating and operating.sets.shipped,
         replace=options.overwrite,
     )
     folder_signature(out).unlink(missing_ok=True)  # of the bundle that was there before
@@ -373,15 +389,16 @@ def _write_bundle(
     return sha256
 
 
-def _card(run: RunFolder, chosen: Candidate, *, text: str, passed: bool) -> str:
+def _card(run: RunFolder, chosen: Candidate, operating: OperatingPoints | None, *, text: str, passed: bool) -> str:
     """Return the card of the quantized model: the run's facts, this model's own figures, and what the gate found."""
+    points = "" if operating is None else f"\n## What a station may decide\n\n```\n{format_summary(operating)}\n```\n"
     facts = facts_of(run)
     facts = replace(facts, data_path=None, model=f"{facts.model}, {chosen.recipe.name}")
     card = model_card(chosen.scores, facts=facts, controls=controls_of(run))
     verdict = "It passed the accuracy gate." if passed else "**It did not pass the accuracy gate.**"
     return (
         f"{card}\n## Quantization\n\nEvery figure above is of the quantized model: {chosen.recipe.says}. {verdict}\n\n"
-        f"```\n{text}\n```\n"
+        f"```\n{text}\n```\n{points}"
     )
 
 

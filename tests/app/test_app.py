@@ -46,7 +46,12 @@ def answer(prob: dict[str, float], prob_int8: dict[str, float] | None = None) ->
         rest = (1 - sum(named.values())) / (len(CLASSES) - len(named))
         return np.array([named.get(name, rest) for name in CLASSES])
 
-    return Answer(full(prob), None if prob_int8 is None else full(prob_int8), np.zeros(4, np.float32))
+    embedding = np.zeros(4, np.float32)
+    if prob_int8 is None:
+        return Answer(full(prob), None, embedding)
+    unsure = max(prob_int8.values()) < 0.7
+    held = ("none", "Loc") if unsure else ("Loc",)
+    return Answer(full(prob), full(prob_int8), embedding, decision="review" if unsure else "defect", held=held)
 
 
 def parquet(path: Path, maps: WaferSet) -> bytes:
@@ -405,6 +410,7 @@ ROWS = [
         ({"calls": ["none", "Donut"]}, [2]),
         ({"doubt": "may be an escape"}, [2]),
         ({"doubt": "int8 differs"}, [1]),
+        ({"doubt": "review"}, [1]),
         ({"doubt": "label differs"}, [1]),
         ({"doubt": "not judged"}, [3]),
         ({"max_prob": 0.75}, [1, 2]),
@@ -422,6 +428,15 @@ def test_a_row_tells_the_call_its_rivals_and_the_map() -> None:
     assert (row.rows, row.cols, row.dies, row.failing) == (3, 4, 12, 3)
     assert row.defect_prob == pytest.approx(0.3)
     assert row.may_escape is True
+    assert [(row.decision, row.may_be) for row in ROWS[:2]] == [("defect", "Loc"), ("review", "none or Loc")]
+    assert ROWS[3].decision is None
+
+
+def test_the_station_s_decision_and_what_the_wafer_may_be_are_said_in_words() -> None:
+    assert parts.station(answer({"Loc": 0.9})) == ""
+    sure, unsure = (parts.station(answer({"Loc": 0.9}, {"Loc": p})) for p in (0.8, 0.6))
+    assert "The station calls a defect.<" in sure
+    assert "The station leaves it to a person (review). It may be none or Loc.<" in unsure
 
 
 def test_columns_without_a_value_are_left_out() -> None:

@@ -101,6 +101,18 @@ def format_operating(found: OperatingPoints, *, source: str) -> str:
     )
 
 
+def format_summary(found: OperatingPoints) -> str:
+    """Return what a model card or a terminal shows of it: the points, what they promise, and the sets."""
+    sections = {
+        f"Operating points at {found.mix.name}": _summary(found),
+        "What each name promises": _promises(found),
+        f"Prediction sets, {found.sets.coverage:.0%} of each class": _sets(found),
+    }
+    return "\n\n".join(
+        "\n".join([title, *(f"  {line}".rstrip() for line in lines)]) for title, lines in sections.items()
+    )
+
+
 def _shown(found: OperatingPoints) -> list[tuple[str, Any]]:
     """Return names and costs of the points that are offered."""
     return [(named.name, named.costs) for named in found.named if named.kept and named.costs is not None]
@@ -176,8 +188,8 @@ def _proof(proof: Proof) -> list[str]:
     else:
         text = (
             f"Proven at {goal.confidence:.0%}: {step.coverage:.1%} of the wafers may be answered alone, those "
-            f"called with {step.review_below:g} or more. Of the drawn ones {step.errors} of {step.answered:,} are wrong, "
-            f"at most {step.bound:.2%}. {proof.why}"
+            f"called with {step.review_below:g} or more. Of the drawn ones {step.errors} of {step.answered:,} are "
+            f"wrong, at most {step.bound:.2%}. {proof.why}"
         )
     lines = bullet(text)
     lines += bullet(

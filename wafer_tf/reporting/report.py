@@ -16,8 +16,9 @@ from wafer_tf.reporting.card import model_card
 from wafer_tf.reporting.facts import Facts, format_facts
 from wafer_tf.reporting.findings import warnings_of
 from wafer_tf.reporting.words import WIDTH, bullet, headline, short, span
+from wafer_tf.scoring.bootstrap import Estimate
 from wafer_tf.scoring.controls import Controls
-from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores
+from wafer_tf.scoring.scores import NATURAL_COUNTS, MixScores, Scores
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import write_whole
 
@@ -77,6 +78,7 @@ def format_report(scores: Scores, *, facts: Facts, controls: Controls | None) ->
         "Per class": format_table(scores).splitlines(),
         "At WM-811K's natural class mix, by re-weighting the rows of the confusion matrix": _natural(scores),
         "Escapes (defect called none) and false alarms (none called a defect), as scored": _escapes(scores),
+        **({"Calibration: are the probabilities right?": _calibration(scores)} if scores.if_calibrated else {}),
         "Confusion: rows true, columns predicted, wafers": _confusion(scores),
         **({"Controls: answers that look at no pattern": _controls(scores, controls)} if controls else {}),
         "Warnings": [line for text in warnings for line in bullet(text)] or ["none"],
@@ -141,9 +143,22 @@ def _natural(scores: Scores) -> list[str]:
         "",
         f"{'macro-F1':<18} {span(mix.macro_f1):<24} {'escapes':<18} {span(mix.escape_rate)}",
         f"{'accuracy':<18} {span(mix.accuracy):<24} {'false alarms':<18} {span(mix.false_alarm_rate)}",
+        f"of 1,000 wafers: {_of_1000(mix, mix.false_alarm_rate, good=True)} false alarms, "
+        f"{_of_1000(mix, mix.escape_rate, good=False)} escapes",
         "",
         *textwrap.wrap(weights, WIDTH - 2),
     ]
+
+
+def _of_1000(mix: MixScores, rate: Estimate, *, good: bool) -> str:
+    """Return how many of 1,000 wafers a rate among the none wafers, or among the others, comes to."""
+    none, total = mix.counts[NONE], max(sum(mix.counts), 1)
+    share = 1000 * (none if good else total - none) / total
+    if np.isnan(rate.value):
+        return "-"
+    if np.isnan(rate.low):
+        return f"{share * rate.value:.1f}"
+    return f"{share * rate.value:.1f} [{share * rate.low:.1f}, {share * rate.high:.1f}]"
 
 
 def _escapes(scores: Scores) -> list[str]:
@@ -159,6 +174,31 @@ def _escapes(scores: Scores) -> list[str]:
         if c.support and c is not none:
             lines.append(f"{c.name:<18} {span(c.escape_rate):<22} {row[NONE]} of {c.support} called none")
     return lines
+
+
+def _calibration(scores: Scores) -> list[str]:
+    perfect = scores.if_calibrated
+    if perfect is None:
+        return []
+    lines = [f"{'':<18} {'this model':<24} were its probabilities exact, on so many wafers"]
+    for name, found, exact in (
+        ("log loss", scores.log_loss, perfect.log_loss),
+        ("calibration error", scores.ece, perfect.ece),
+    ):
+        lines.append(f"{name:<18} {_fine(found):<24} {_fine(exact)}")
+    above = scores.ece.value > perfect.ece.high
+    verdict = "above what chance gives" if above else "within what chance gives"
+    text = (
+        f"The calibration error is {verdict}. The band supposes independent wafers; those of one lot are alike, which "
+        "makes it wider."
+    )
+    return [*lines, *textwrap.wrap(text, WIDTH - 2)]
+
+
+def _fine(estimate: Estimate) -> str:
+    if np.isnan(estimate.low):
+        return "-" if np.isnan(estimate.value) else f"{estimate.value:.4f}"
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
 def _confusion(scores: Scores) -> list[str]:

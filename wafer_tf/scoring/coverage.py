@@ -57,6 +57,11 @@ class SetScores:
     sizes: tuple[int, ...]
     classes: tuple[ClassCoverage, ...]
 
+    @property
+    def shipped(self) -> Sets | None:
+        """The sets where they state anything; None where of every class too few groups are known."""
+        return self.sets if any(least is not None for least in self.sets.least) else None
+
 
 def judge_sets(evidence: Evidence, *, coverage: float = COVERAGE, draws: int = 1000, seed: int = 0) -> SetScores:
     """Fit the sets in each round on the wafers that choose, and count on those that judge.

@@ -53,17 +53,10 @@ class Evidence:
         return cls(wafers, rounds, np.arange(len(wafers)))
 
     @classmethod
-    def of_groups(cls, wafers: Part, *, folds: int, seed: int) -> "Evidence":
-        """Take wafers none of which trained, and deal their groups out to folds at random."""
-        groups, member = np.unique(wafers.group, return_inverse=True)
-        dealt = np.random.default_rng(seed).permutation(len(groups)) % folds
-        return cls.of_folds(wafers, dealt[member])
-
-    @classmethod
     def of_split(cls, wafers: Part, split: Split) -> "Evidence":
         """Take the wafers of a run's split: all where it has folds, else the validation part, then the test part."""
         if split.folds:
-            return cls.of_folds(wafers, split.part)
+            return cls.of_folds(wafers, split.part[split.test])
         first = np.arange(len(split.validation))
         return cls(wafers, ((first, np.arange(len(first), len(wafers))),), first)
 

@@ -11,6 +11,7 @@ from wafer_tf.as_json import from_json, to_json
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.scoring.bootstrap import Bootstrap, Estimate
+from wafer_tf.scoring.calibration import Calibration, if_calibrated
 
 NATURAL_COUNTS = (4294, 555, 5189, 9680, 3593, 149, 866, 1193, 147431)
 """Labelled maps per class in the whole of WM-811K, in the order of CLASSES; 85 % are none."""
@@ -18,6 +19,7 @@ NATURAL_COUNTS = (4294, 555, 5189, 9680, 3593, 149, 866, 1193, 147431)
 ECE_BINS = 15
 """Equal-width bins of the largest probability, (i/15, (i+1)/15], as in Guo et al. 2017, arXiv:1706.04599."""
 
+_CALIBRATED_DRAWS = 200
 _K = len(CLASSES)
 _DEFECTS = np.array([c for c in range(_K) if c != NONE])
 
@@ -93,6 +95,8 @@ class Scores:
         log_loss: mean of -log(probability of the true class), nats.
         ece: expected calibration error of the largest probability, ECE_BINS equal-width bins.
         natural_mix: the same at WM-811K's public class counts, NATURAL_COUNTS.
+        if_calibrated: log loss and calibration error that exact probabilities would show on these wafers; None in
+            records of earlier versions.
     """
 
     wafers: int
@@ -112,6 +116,7 @@ class Scores:
     classes: tuple[ClassScores, ...]
     natural_mix: MixScores
     reliability: tuple[Bin, ...]
+    if_calibrated: Calibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain dicts, lists and numbers; NaN becomes None."""
@@ -229,6 +234,7 @@ def score(
             Bin(int(count), float(value["bin_confidence"][b]), float(value["bin_accuracy"][b]))
             for b, count in enumerate(value["bin_count"])
         ),
+        if_calibrated=if_calibrated(prob, bins=bins, draws=min(draws, _CALIBRATED_DRAWS), seed=seed),
     )
 
 
