@@ -14,6 +14,7 @@ WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 UNFOLDED = frozenset({"MUL", "SUB", "DIV", "RSQRT"})
 """What a batch normalization becomes that was not folded into its convolution."""
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE", "CAST"})
+"""Operators between types; a QUANTIZE from a type to the same one changes the scale alone, and is none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Contents:
         dtypes: how many tensors are of each type.
         float_tensors: names of the tensors of a floating type.
         weights: of each operator that has some, in order.
+        converting: names of the operators that change a type.
         input, output: dtypes.
         subgraphs: 1 in a model without control flow.
     """
@@ -54,6 +56,7 @@ class Contents:
     dtypes: dict[str, int]
     float_tensors: tuple[str, ...]
     weights: tuple[Weights, ...]
+    converting: tuple[str, ...]
     input: tuple[str, ...]
     output: tuple[str, ...]
     subgraphs: int
@@ -82,8 +85,8 @@ class Contents:
             found.append(f"custom operators {', '.join(self.custom)}; a station has built-in ones alone")
         if self.float_tensors:
             found.append(f"{len(self.float_tensors)} float tensors, the first is {self.float_tensors[0]}")
-        if converting := sorted(CONVERSIONS & set(self.operators)):
-            found.append(f"{', '.join(converting)} between types; expected one type throughout")
+        if self.converting:
+            found.append(f"{', '.join(self.converting)} between types; expected one type throughout")
         if unfolded := sorted(UNFOLDED & set(self.operators)):
             found.append(f"{', '.join(unfolded)}: a batch normalization that was not folded")
         if self.input != (recipe.activations,):
@@ -121,8 +124,11 @@ def read_contents(model: bytes) -> Contents:
         codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in whole.operatorCodes]
         dtype = [kinds[tensor.type] for tensor in graph.tensors]
         text = [tensor.name.decode(errors="replace") for tensor in graph.tensors]
-        weights = []
+        weights, converting = [], set()
         for op in graph.operators:
+            name = codes[op.opcodeIndex]
+            if name in CONVERSIONS and not (name == "QUANTIZE" and dtype[op.inputs[0]] == dtype[op.outputs[0]]):
+                converting.add(name)
             axis = WEIGHTED.get(codes[op.opcodeIndex])
             if axis is not None:
                 at = int(op.inputs[1])
@@ -135,6 +141,7 @@ def read_contents(model: bytes) -> Contents:
             dtypes=dict(sorted(Counter(dtype).items())),
             float_tensors=tuple(t for t, kind in zip(text, dtype, strict=True) if "float" in kind),
             weights=tuple(weights),
+            converting=tuple(sorted(converting)),
             input=tuple(dtype[i] for i in graph.inputs),
             output=tuple(dtype[i] for i in graph.outputs),
             subgraphs=len(whole.subgraphs),
