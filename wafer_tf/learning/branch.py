@@ -44,7 +44,7 @@ def with_branch(model: "keras.Model") -> "keras.Model":
         x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"{name}_bn")(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
     means = [layers.GlobalAveragePooling2D(name=f"mean{i}")(end) for i, end in enumerate((*ends, x))]
-    # Not GlobalMaxPooling2D, which the quantizer leaves in floats; the mean of the one cell may have a scale of its own.
+    # Not GlobalMaxPooling2D, which the quantizer leaves in floats. The mean of the one cell has a scale of its own.
     largest = layers.GlobalAveragePooling2D(name="largest")(layers.MaxPooling2D(x.shape[1:3], name="largest_cell")(x))
     features = layers.Concatenate(name=FEATURES)([*means, largest])
     y = layers.BatchNormalization(momentum=0.9, name="other_bn")(features)
