@@ -1,10 +1,11 @@
 """What a long session costs the page's server: its resident memory while files are uploaded, judged and removed.
 
-    python -m benchmarks.page_session --run models/wafer [--uploads 200] [--minutes 15] [--out FILE]
+    python -m benchmarks.page_session --run models/wafer [--uploads 200] [--minutes 15] [--spread] [--out FILE]
 
 One tab of Chromium uploads one file after another, as a user does: maps of up to 2,000 a side, sets of 45 wafers,
 tables of dies, pictures. It looks at the answer, at every fourth removes all, and now and then draws or reads the
 report. The memory is read after every upload. It stops after so many uploads or minutes, whichever comes first.
+With --spread the uploads begin at even distances over those minutes, and the page lies idle in between.
 """
 
 import io
@@ -40,6 +41,7 @@ def main() -> None:
     p.add_argument("--bundle", type=Path)
     p.add_argument("--uploads", type=int, default=200)
     p.add_argument("--minutes", type=float, default=15)
+    p.add_argument("--spread", action="store_true", help="spread the uploads evenly over the minutes")
     p.add_argument("--chromium", default="/usr/bin/chromium")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
@@ -54,7 +56,7 @@ def main() -> None:
         page.locator(".call").wait_for()
         first = _memory(pid, "VmRSS")
         began = time.monotonic()
-        curve = [_memory(pid, "VmRSS") for _ in _session(page, args.uploads, began + 60 * args.minutes)]
+        curve = [_memory(pid, "VmRSS") for _ in _session(page, args.uploads, began, args.minutes * 60, args.spread)]
         minutes = (time.monotonic() - began) / 60
         result = {
             "date": str(date.today()),
@@ -65,6 +67,7 @@ def main() -> None:
             "uploads": len(curve),
             "uploads_asked": args.uploads,
             "minutes": round(minutes, 1),
+            "spread": args.spread,
             "limit_mb": LIMIT_MB,
             "first_page_mb": first,
             "peak_mb": _memory(pid, "VmHWM"),
@@ -78,13 +81,16 @@ def main() -> None:
     print(json.dumps(result, indent=1))
 
 
-def _session(page: Page, uploads: int, until: float) -> Iterator[None]:
-    """Upload file after file; give control back after each."""
+def _session(page: Page, uploads: int, began: float, seconds: float, spread: bool) -> Iterator[None]:
+    """Upload file after file, spread over the seconds or not; give control back after each."""
     _view(page, "Your maps")
     wafers = 0
     for number in range(uploads):
-        if time.monotonic() > until:
+        passed = time.monotonic() - began
+        if passed > seconds:
             return
+        if spread:
+            page.wait_for_timeout(1000 * max(0, number / uploads * seconds - passed))
         kind = KINDS[number % len(KINDS)]
         file, count = _file(kind, number)
         wafers += count
