@@ -213,8 +213,7 @@ class HotFolder:
             if suspect and batch:  # finds every other file on record
                 self._commit(batch)
                 batch, new, lines = [], {}, 0
-            coming = [name, *(n for n in names[at + 1 : at + BATCH] if not suspect and not self._deaths_of(n))]
-            judged = self._take_and_judge(name, new, coming)
+            judged = self._take_and_judge(name, new, names[at : at + BATCH])
             taken_up += file_place(name) not in self._faults
             if judged is None:
                 continue
@@ -238,7 +237,7 @@ class HotFolder:
         Args:
             name: one of `Inbox.scan`.
             new: records in hand that are not durable yet, by the SHA-256 of their file.
-            coming: the files that are read from here on, this one the first.
+            coming: the files that come from here on, this one the first.
         """
         try:
             found = self._inbox.take(name, stop=lambda: self.stop is not None)
@@ -270,7 +269,9 @@ class HotFolder:
     ) -> _Judged | None:
         """Judge a file while it is noted as in hand, and write its lines before it no longer is. Raises OSError."""
         if not self._in_hand.expects(taken.name, taken.stamp):
-            self._in_hand.expect([(name, self._inbox.stamp(name)) for name in coming])
+            suspect = self._deaths_of(taken.name) > 0  # read alone
+            after = [name for name in coming[1:] if not suspect and not self._deaths_of(name)]
+            self._in_hand.expect([(name, self._inbox.stamp(name)) for name in (taken.name, *after)])
         self._in_hand.take(taken.name, taken.stamp)
         judged = self._judged(taken, data, new)
         if judged is not None:
