@@ -58,7 +58,7 @@ def attacks(page: str) -> Iterator[tuple[str, list[str]]]:
     for line in page.splitlines():
         tests = re.findall(r"\]\(\.\./\.\./(tests/[\w/]+\.py)\)", line)
         if line.startswith("|") and tests:
-            yield line.split("|")[1].strip(), ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+            yield line.split("|")[1].strip(), ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
 
 
 def run(command: list[str]) -> dict[str, float]:

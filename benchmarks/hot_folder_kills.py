@@ -57,7 +57,8 @@ def audit(
         unknown_to: as the station was told.
 
     Returns:
-        on_record: files with a record for each of their maps, or a line among the duplicates.
+        on_record: files with a record for each of their maps, one that says why the file was not read, or a line among
+            the duplicates.
         waiting: files in IN without, of which some maps may be on record.
         partly: those of them of which some are.
         unmoved: files in IN with one: killed between the two.
@@ -72,18 +73,22 @@ def audit(
     place: dict[str, Path] = {}  # SHA-256: where the file goes
     unknown = unknown_to or inbox / DONE
     recorded: Counter[tuple[str, int]] = Counter()  # by contents and map
+    refused: set[str] = set()
     said: dict[str, Counter[int]] = {}  # by name; map 0 is a line among the duplicates
     for line in _whole_lines(out / "records.jsonl", found):
         try:
             record, _ = unsealed(line.encode())
             if tuple(record) != KEYS or sha256[record["file"]] != record["file_sha256"]:
                 raise ValueError("not of that file")
-            if not 1 <= record["map"] <= record["maps"] == (maps or {}).get(record["file"], 1):
+            unread = record["status"] != "ok" and record["map"] == record["maps"] == 1  # the file, not its first map
+            if not unread and not 1 <= record["map"] <= record["maps"] == (maps or {}).get(record["file"], 1):
                 raise ValueError("not of that map")
         except (ValueError, KeyError):
             found["invalid"] += 1
             continue
         said.setdefault(record["file"], Counter())[record["map"]] += 1
+        if unread:
+            refused.add(record["file"])
         recorded[record["file_sha256"], record["map"]] += 1
         if record["status"] != "ok":
             place.setdefault(record["file_sha256"], inbox / QUARANTINE)
@@ -101,7 +106,8 @@ def audit(
     found["duplicated"] += sum(n - 1 for n in recorded.values())
     found["duplicated"] += sum(lines.total() - len(lines) + (0 in lines and len(lines) > 1) for lines in said.values())
     for name, contents in sent.items():
-        on_record = 0 in said.get(name, ()) or len(said.get(name, ())) == (maps or {}).get(name, 1)
+        of_maps = 1 if name in refused else (maps or {}).get(name, 1)
+        on_record = 0 in said.get(name, ()) or len(said.get(name, ())) == of_maps
         found["on_record"] += on_record
         if _holds(inbox / name, contents):
             found["unmoved" if on_record else "waiting"] += 1

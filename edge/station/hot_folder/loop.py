@@ -7,7 +7,7 @@ records.jsonl away: a new one is begun.
 
 A file's lines are written before the next file is judged, and outlive whatever that does to the process; a batch of
 them is made durable at once, and with it which files are judged next. A file that ends the station is judged last at
-the next start, when all others are durable, and after the second time not read again. Where the machine went down, that
+the next start, when all others are durable, and after the third time not read again. Where the machine went down, that
 holds for each of the batch that was in hand: they are judged one by one, each when the one before is durable.
 """
 

@@ -29,8 +29,9 @@ DIR                   with --unknown-to: files on record with a wafer that is un
 
 A writer best names a file .NAME or NAME.tmp, .part or .partial, and renames it when it is whole. A file leaves IN only
 after its record is safely on the disk, so that a station may be stopped, or killed, at any moment and started again.
-Tools' files are read in a process of their own; a file that ends it, or the station, twice goes to quarantine. A
-full or read-only disk and a share that is away are said on stderr, waited for and survived; the wafers stay in IN.
+Tools' files are read in a process of their own; a file that ends it twice, or the station three times, goes to
+quarantine. A full or read-only disk and a share that is away are said on stderr, waited for and survived; the wafers
+stay in IN.
 SIGTERM and Ctrl-C finish the wafer in hand first. The metrics count from the start of the process.
 To archive records, move records.jsonl away: a new one is begun, and wafers it does not hold are judged anew.
 

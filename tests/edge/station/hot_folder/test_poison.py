@@ -1,4 +1,4 @@
-"""A file that ends the station: the others get their records, and after the second time it is read no more."""
+"""A file that ends the station: the others get their records, and after the third time it is read no more."""
 
 import os
 from pathlib import Path
@@ -29,25 +29,25 @@ def _send(inbox: Path, files: int, *, poison: int) -> None:
         os.utime(inbox / f"{number}.npy", (1e9 + number, 1e9 + number))
 
 
-def test_a_file_that_ends_the_station_twice_goes_to_quarantine_unread(inbox: Path, out: Path) -> None:
+def test_a_file_that_ends_the_station_three_times_goes_to_quarantine_unread(inbox: Path, out: Path) -> None:
     _send(inbox, 5, poison=2)
-    for deaths in (1, 2):
+    for deaths in (1, 2, 3):
         with pytest.raises(Death):
             once(inbox, out, deadly)
         recorded = lines(out / "records.jsonl") if (out / "records.jsonl").exists() else []
-        assert len(recorded) == (2 if deaths == 1 else 4), "all before it; at its second turn it comes last"
+        assert len(recorded) == (2 if deaths == 1 else 4), "all before it; at its next turns it comes last"
     assert once(inbox, out, deadly) == 0
     recorded = lines(out / "records.jsonl")
     assert sorted(record["id"] for record in recorded) == [f"{number}.npy" for number in range(5)]
     (refused,) = [record for record in recorded if record["status"] == "rejected"]
     assert (refused["id"], refused["reason"]) == (
         "2.npy",
-        "it ended the station 2 times while it was read; it is not read again",
+        "it ended the station 3 times while it was read; it is not read again",
     )
     assert names(inbox / "quarantine") == {"2.npy", "2.npy.reason.txt"}
 
 
-def test_a_file_that_ends_the_machine_twice_goes_to_quarantine_and_costs_no_other_its_record(
+def test_a_file_that_ends_the_machine_three_times_goes_to_quarantine_and_costs_no_other_its_record(
     inbox: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine that goes down takes with it what was not synced."""
@@ -64,14 +64,14 @@ def test_a_file_that_ends_the_machine_twice_goes_to_quarantine_and_costs_no_othe
     monkeypatch.setattr(in_hand, "_BOOT_ID", tmp_path / "boot_id")
     _send(inbox, 200, poison=100)
     # First the batch before it; then also all after its batch, and of that, one by one, those before it.
-    for on_record, boot in ((64, b"1"), (64 + 72 + 36, b"2")):
+    for on_record, boot in ((64, b"1"), (64 + 72 + 36, b"2"), (199, b"3")):
         (tmp_path / "boot_id").write_bytes(boot)
         with pytest.raises(Death):
             once(inbox, out, deadly)
         for name in ("records.jsonl", "in_hand.json"):
             (out / name).write_bytes(durable[name])
         assert len(lines(out / "records.jsonl")) == on_record
-    (tmp_path / "boot_id").write_bytes(b"3")
+    (tmp_path / "boot_id").write_bytes(b"4")
     assert once(inbox, out, deadly) == 0
     recorded = lines(out / "records.jsonl")
     assert sorted(record["id"] for record in recorded) == sorted(f"{number}.npy" for number in range(200))
@@ -91,10 +91,14 @@ def test_a_machine_that_goes_down_while_nothing_is_read_raises_no_suspicion(
     assert "went down" not in capsys.readouterr().err
 
 
-def test_a_file_in_hand_once_is_judged_like_any_other_when_it_is_well(inbox: Path, out: Path) -> None:
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_file_in_hand_once_or_twice_is_judged_like_any_other_when_it_is_well(
+    inbox: Path, out: Path, deaths: int
+) -> None:
     (inbox / "a.npy").write_bytes(b"poison")
-    with pytest.raises(Death):
-        once(inbox, out, deadly)
+    for _ in range(deaths):
+        with pytest.raises(Death):
+            once(inbox, out, deadly)
     assert once(inbox, out) == 0
     assert [record["status"] for record in lines(out / "records.jsonl")] == ["ok"]
 
