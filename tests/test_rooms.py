@@ -23,6 +23,7 @@ FLOORS = {
         "wafer_tf.arrays",
         "wafer_tf.as_json",
         "wafer_tf.released",
+        "wafer_tf.pattern_bits",
     ),
     2: ("wafer_tf.encoding", "wafer_tf.decision", "wafer_tf.waferset", "wafer_tf.formats", "wafer_tf.gate_verdict"),
     3: ("wafer_tf.bundle", "wafer_tf.bundle_files", "wafer_tf.readers"),

@@ -13,6 +13,7 @@ from wafer_tf.command import says_what_to_install
 from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.dies import CLASSES, UNLABELLED, check_map
 from wafer_tf.errors import InputError, ModelError
+from wafer_tf.pattern_bits import pattern_bits
 from wafer_tf.released import DEFAULT, NAMES, released
 from wafer_tf.tables import calls_table
 from wafer_tf.waferset import Wafer, WaferSet
@@ -167,6 +168,7 @@ def as_wafer_set(wafers: Wafers, *, progress: bool = False) -> WaferSet:
         label=[UNLABELLED if w.label is None else CLASSES.index(w.label) for w in known],
         lot=[w.lot for w in known],
         wafer_index=[w.index for w in known],
+        patterns=[pattern_bits(w.patterns, f"wafer {i}") for i, w in enumerate(known)],
     )
 
 

@@ -11,6 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from wafer_tf.command import says_what_to_install
 from wafer_tf.dies import CLASSES, UNLABELLED, Die, check_map
 from wafer_tf.errors import InputError
+from wafer_tf.pattern_bits import (
+    JOINED_BY,
+    PATTERNS,
+    bits_of_labels,
+    check_patterns,
+    pattern_bits,
+    pattern_names,
+    pattern_texts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,9 +27,11 @@ if TYPE_CHECKING:
 
 OPTIONAL_COLUMNS = ("wafer_id", "product", "step", "time")
 """Columns of text that a set need not have."""
-COLUMNS = ("lot", "wafer_index", "label", "official_split", *OPTIONAL_COLUMNS)
+COLUMNS = ("lot", "wafer_index", "label", "official_split", *OPTIONAL_COLUMNS, "patterns")
 """What a set holds of each wafer beside its map."""
 NOT_GIVEN: NDArray[np.str_] = np.zeros(0, "<U1")
+BY_LABEL: NDArray[np.uint8] = np.zeros(0, np.uint8)
+"""Stands for patterns that are those of the labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +49,11 @@ class Wafer:
         map: (rows, cols) uint8, die states 0..2.
         lot: "" where unknown.
         index: place in the lot; 0 where unknown.
-        label: the class name; None where there is none.
+        label: the class name; None where there is none, or several patterns.
         wafer: as the tool's file names it; the index, as text, where there is no other name.
         product, step: as the tool's file names them; "" where unknown.
         time: when it was tested, ISO 8601; "" where unknown.
+        patterns: names of the patterns it is known to have, in the order of CLASSES; left out, that of the label.
     """
 
     map: NDArray[np.uint8]
@@ -52,8 +64,11 @@ class Wafer:
     product: str = ""
     step: str = ""
     time: str = ""
+    patterns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.label in PATTERNS and not self.patterns:
+            object.__setattr__(self, "patterns", (self.label,))
         if not self.wafer and self.index:
             object.__setattr__(self, "wafer", str(self.index))
 
@@ -68,7 +83,8 @@ class Wafer:
     def __repr__(self) -> str:
         rows, cols = self.map.shape
         failing, dies = int((self.map == Die.FAIL).sum()), int((self.map != Die.ABSENT).sum())
-        return f"Wafer({self.name or 'unknown lot'}, {rows} x {cols}, {failing} of {dies} dies fail, {self.label})"
+        known = JOINED_BY.join(self.patterns) or self.label
+        return f"Wafer({self.name or 'unknown lot'}, {rows} x {cols}, {failing} of {dies} dies fail, {known})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,10 +111,12 @@ class WaferSet:
         shapes: (n, 2) int32, rows and columns.
         lot: (n,) str; "" where unknown.
         wafer_index: (n,) int32, place in the lot; 0 where unknown.
-        label: (n,) int8, index into CLASSES; UNLABELLED (-1) where there is none.
+        label: (n,) int8, index into CLASSES; UNLABELLED (-1) where there is none, or several patterns.
         official_split: (n,) str, "Training", "Test" or "".
         wafer_id: (n,) str, the wafer as a tool's file names it; "" where the index is its name, or nothing is known.
         product, step, time: (n,) str, as of `Wafer`; "" where unknown.
+        patterns: (n,) uint8, bit k set where the wafer has the pattern CLASSES[k], k of 0..7; left out, that of the
+            label. A wafer of several patterns has two bits or more, and no label.
     """
 
     flat: NDArray[np.uint8]
@@ -112,12 +130,16 @@ class WaferSet:
     product: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
     step: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
     time: NDArray[np.str_] = field(default_factory=lambda: NOT_GIVEN)
+    patterns: NDArray[np.uint8] = field(default_factory=lambda: BY_LABEL)
 
     def __post_init__(self) -> None:
         n = len(self.shapes)
         for name in OPTIONAL_COLUMNS:
             if getattr(self, name) is NOT_GIVEN:
                 object.__setattr__(self, name, np.zeros(n, "<U1"))
+        by_label = self.patterns is BY_LABEL
+        if by_label:
+            object.__setattr__(self, "patterns", bits_of_labels(self.label))
         for name in COLUMNS:
             if len(getattr(self, name)) != n:
                 raise InputError(f"wafer set: {len(getattr(self, name))} values of {name} for {n} maps.")
@@ -125,6 +147,8 @@ class WaferSet:
             raise InputError(f"wafer set: offsets do not span its {n} maps of {len(self.flat)} cells.")
         if not np.array_equal(np.diff(self.offsets), self.shapes.astype(np.int64).prod(axis=1)):
             raise InputError("wafer set: offsets and shapes disagree.")
+        if not by_label:
+            object.__setattr__(self, "patterns", check_patterns(self.patterns, self.label))
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -158,6 +182,7 @@ class WaferSet:
             str(self.product[i]),
             str(self.step[i]),
             str(self.time[i]),
+            pattern_names(int(self.patterns[i])),
         )
 
     def _chosen(self, which: NDArray[Any]) -> NDArray[np.int64]:
@@ -177,6 +202,8 @@ class WaferSet:
         said = [f"WaferSet of {n:,} wafer{'s' * (n != 1)}", f"{len(self.labelled):,} labelled"]
         if counts.any():
             said[-1] += f" ({', '.join(f'{count:,} {CLASSES[c]}' for c, count in enumerate(counts) if count)})"
+        if self.several.any():
+            said.append(f"{int(self.several.sum()):,} of several patterns")
         lots = len(np.unique(self.lot[self.lot != ""]))
         said.append(f"{lots:,} lot{'s' * (lots != 1)}")
         if n:
@@ -197,6 +224,19 @@ class WaferSet:
     def labelled(self) -> NDArray[np.int64]:
         """Indices of the maps that carry a label."""
         return np.flatnonzero(self.label != UNLABELLED)
+
+    @cached_property
+    def several(self) -> NDArray[np.bool_]:
+        """(n,) bool, the wafers of two patterns or more.
+
+        Examples:
+            >>> import numpy as np
+            >>> maps = [np.ones((4, 5), np.uint8)] * 2
+            >>> wafers = WaferSet.from_maps(maps, label=[3, -1], patterns=[1 << 3, 1 << 3 | 1 << 7])
+            >>> wafers.several.tolist(), wafers[1].patterns
+            ([False, True], ('Edge-Ring', 'Scratch'))
+        """
+        return np.bitwise_count(self.patterns) > 1
 
     def class_counts(self) -> NDArray[np.int64]:
         """Return (9,) int64, labelled maps per class in the order of CLASSES."""
@@ -231,11 +271,12 @@ class WaferSet:
         product: Sequence[str] | NDArray[np.str_] | None = None,
         step: Sequence[str] | NDArray[np.str_] | None = None,
         time: Sequence[str] | NDArray[np.str_] | None = None,
+        patterns: ArrayLike | None = None,
     ) -> "WaferSet":
         """Build a set from checked maps, each (rows, cols) uint8; columns left out are "unknown".
 
         Raises:
-            InputError: columns of another length, or a label that is none.
+            InputError: columns of another length, a label that is none, or patterns that disagree with it.
         """
         grids = list(maps)
         n = len(grids)
@@ -252,14 +293,16 @@ class WaferSet:
             product=_strings(product, n),
             step=_strings(step, n),
             time=_strings(time, n),
+            patterns=BY_LABEL if patterns is None else np.asarray(patterns),
         )
 
     @says_what_to_install()
     def to_pandas(self) -> "pd.DataFrame":
         """Return a DataFrame, a row per wafer.
 
-        Its columns are `lot`, `wafer` (place in the lot), `map` (a (rows, cols) array), `label` (a name or None), and
-        what of `wafer_id`, `product`, `step` and `time` is known of any wafer.
+        Its columns are `lot`, `wafer` (place in the lot), `map` (a (rows, cols) array), `label` (a name or None), what
+        of `wafer_id`, `product`, `step` and `time` is known of any wafer, and, where any has several, `patterns` (the
+        names as one text, such as "Edge-Ring+Scratch", or None).
 
         Raises:
             ModuleNotFoundError: pandas is not installed; the text says how to.
@@ -271,7 +314,8 @@ class WaferSet:
         """
         import pandas as pd
 
-        wafers = list(self)
+        wafers, known = list(self), pattern_texts(self.patterns).tolist()
+        several = {"patterns": pd.Series([text or None for text in known], dtype=object)} if self.several.any() else {}
         return pd.DataFrame(
             {
                 "lot": pd.Series([wafer.lot for wafer in wafers], dtype=object),
@@ -283,6 +327,7 @@ class WaferSet:
                     for name in OPTIONAL_COLUMNS
                     if (getattr(self, name) != "").any()
                 },
+                **several,
             }
         )
 
@@ -292,11 +337,13 @@ class WaferSet:
 
         Args:
             table: with a column `map`, (rows, cols) arrays of 0 (no die), 1 (pass), 2 (fail); and where known `lot`
-                (text), `wafer` (place in the lot, a whole number), `label` (a class name; None or NaN for none), and
-                `wafer_id`, `product`, `step`, `time` (text).
+                (text), `wafer` (place in the lot, a whole number), `label` (a class name; None or NaN for none),
+                `wafer_id`, `product`, `step`, `time` (text), and `patterns` (names as a list or as one text, such as
+                "Edge-Ring+Scratch"; None or NaN where the label says it all).
 
         Raises:
-            InputError: no column `map`, a cell that is no map, or a label that is no class; the row is named.
+            InputError: no column `map`, a cell that is no map, a label that is no class, a pattern that is none; the
+                row is named. Or patterns that disagree with the label.
 
         Examples:
             >>> import numpy as np
@@ -309,7 +356,7 @@ class WaferSet:
         names = table.columns.tolist()
         if "map" not in names:
             raise InputError(f"table: columns {', '.join(map(str, names))}; expected one named map.")
-        for name in ("map", "lot", "wafer", "label", *OPTIONAL_COLUMNS):
+        for name in ("map", "lot", "wafer", "label", *OPTIONAL_COLUMNS, "patterns"):
             if names.count(name) > 1:
                 raise InputError(f"table: {names.count(name)} columns named {name}; expected one.")
         n, rows = len(table), table.index.tolist()
@@ -322,12 +369,17 @@ class WaferSet:
 
         labels = [_label(value, f"row {row}") for row, value in zip(rows, column("label", None), strict=True)]
         indices = [_wafer_index(value, f"row {row}") for row, value in zip(rows, column("wafer", 0), strict=True)]
+        given = [
+            int(bits_of_labels(np.array(label))) if names is None else pattern_bits(names, f"table, row {row}")
+            for row, label, names in zip(rows, labels, column("patterns", None), strict=True)
+        ]
         return cls.from_maps(
             [check_map(grid, f"of row {row}") for row, grid in zip(rows, table["map"].tolist(), strict=True)],
             label=np.array(labels, np.int8),
             lot=[str(lot) for lot in column("lot", "")],
             wafer_index=np.array(indices, np.int32),
             **{name: [str(text) for text in column(name, "")] for name in OPTIONAL_COLUMNS},
+            patterns=np.array(given, np.uint8),
         )
 
     @classmethod

@@ -1,7 +1,7 @@
 """npz archives of maps of one size: MixedWM38 as published (arr_0, arr_1), with named bits, or with one label each.
 
 MixedWM38: J. Wang, C. Xu, Z. Yang, J. Zhang, X. Li, IEEE Trans. Semicond. Manuf. 33(4), 2020. Its wafers have nought to
-four patterns; one of several has no label here, for every class of this project is one pattern alone.
+four patterns; one of several has them all in `patterns`, and no label, for a class of this project is one alone.
 """
 
 import io
@@ -20,6 +20,7 @@ from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS, open_zip, read_ent
 from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED, Die, bad_sides, sides_fit
 from wafer_tf.errors import InputError, reason
+from wafer_tf.pattern_bits import bits_of_labels
 from wafer_tf.readers.class_names import class_code, class_codes, spelling_notes
 from wafer_tf.readers.source import (
     MAX_CELLS,
@@ -80,10 +81,10 @@ def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:
     shapes = np.tile(np.array([sides], np.int32), (n, 1))
     check_shapes(shapes.astype(np.int64), str(path))
     column = partial(read_entry, archive, where=str(path), max_bytes=MAX_CELLS, budget=budget)
-    label = np.full(n, UNLABELLED, np.int8)
+    label, patterns = np.full(n, UNLABELLED, np.int8), None
     if bits := _key(entries, BITS):
         names = column("names", kinds="U").ravel().tolist() if "names.npy" in entries else list(PUBLISHED)
-        label, said = _of_bits(column(bits, kinds="iuf", shape=(n, len(names))), names, str(path))
+        label, patterns, said = _of_bits(column(bits, kinds="iuf", shape=(n, len(names))), names, str(path))
         if bits == BITS[0]:
             notes.append(f"the columns of arr_1 taken as {', '.join(PUBLISHED)}, as MixedWM38 was published")
         notes += said
@@ -92,6 +93,7 @@ def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:
         notes += said
     else:
         notes.append(f"no labels: none of {', '.join((*BITS, *LABELS))} in it")
+    known = bits_of_labels(label) if patterns is None else patterns
     flat, offsets = maps.reshape(-1), offsets_of(shapes)
     unknown = np.zeros(n, "<U1")
 
@@ -99,7 +101,7 @@ def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:
         for a, b in batch_edges(offsets):
             cells = check_dies(flat[offsets[a] : offsets[b]], shapes[a:b], str(path), first_row=a)
             columns = (unknown[a:b], np.zeros(b - a, np.int32), label[a:b], unknown[a:b])
-            yield WaferSet(cells, offsets[a : b + 1] - offsets[a], shapes[a:b], *columns)
+            yield WaferSet(cells, offsets[a : b + 1] - offsets[a], shapes[a:b], *columns, patterns=known[a:b])
 
     kind = "npz of MixedWM38" if bits else "npz of maps"
     return Source(path, kind, n, int(offsets[-1]), batches, notes=tuple(notes))
@@ -161,8 +163,10 @@ def _maps(path: Path, archive: zipfile.ZipFile, key: str, budget: Budget) -> tup
     return flat.reshape(shape), [note] if repaired else []
 
 
-def _of_bits(bits: NDArray[np.number], names: list[str], where: str) -> tuple[NDArray[np.int8], list[str]]:
-    """Return labels by (n, patterns) bits, and what to say of them."""
+def _of_bits(
+    bits: NDArray[np.number], names: list[str], where: str
+) -> tuple[NDArray[np.int8], NDArray[np.uint8], list[str]]:
+    """Return (n,) labels and (n,) patterns by (n, names) bits, and what to say of them."""
     codes = np.array([class_code(str(name), f"{where}: names") for name in names], np.int8)
     if len(set(codes.tolist())) != len(codes) or NONE in codes or UNLABELLED in codes:
         raise InputError(f"{where}: names {', '.join(names)}; expected classes of defects, each once.")
@@ -170,13 +174,14 @@ def _of_bits(bits: NDArray[np.number], names: list[str], where: str) -> tuple[ND
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         raise InputError(f"{where} row {row}: bits {bits[row].tolist()}; expected 0 or 1 for each pattern.")
-    patterns = bits.astype(bool).sum(axis=1)
-    label = np.where(patterns == 0, NONE, np.where(patterns == 1, codes[bits.argmax(axis=1)], UNLABELLED))
-    several = int((patterns > 1).sum())
+    count = bits.astype(bool).sum(axis=1)
+    label = np.where(count == 0, NONE, np.where(count == 1, codes[bits.argmax(axis=1)], UNLABELLED)).astype(np.int8)
+    patterns = bits.astype(bool) @ bits_of_labels(codes).astype(np.int64)
+    several = int((count > 1).sum())
     said = list(spelling_notes(names, "pattern"))
     if several:
-        said.append(f"{several} of {len(bits)} wafers have several patterns, and so no label here")
-    return label.astype(np.int8), said
+        said.append(f"{several} of {len(bits)} wafers have several patterns, kept as such without a label")
+    return label, patterns.astype(np.uint8), said
 
 
 def _of_text(

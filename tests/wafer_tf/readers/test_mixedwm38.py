@@ -44,6 +44,15 @@ def test_the_published_file_gives_one_label_each_or_none(tmp_path: Path) -> None
         ]
     assert [CLASSES[code] for code in found.label[:4]] == ["none", "Center", "Scratch", "Random"]
     assert found.label[4:].tolist() == [-1, -1]
+    assert [wafer.patterns for wafer in found] == [
+        (),
+        ("Center",),
+        ("Scratch",),
+        ("Random",),
+        ("Center", "Edge-Ring"),
+        ("Donut", "Edge-Loc", "Loc", "Scratch"),
+    ]
+    assert found.several.tolist() == [False] * 4 + [True] * 2
     grids[2, 5, 7:9] = 2
     np.testing.assert_array_equal(found.flat.reshape(6, 52, 52), grids)
 
@@ -60,12 +69,14 @@ def test_named_bits_are_taken_by_their_names(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "set.npz",
         maps=maps(2).astype(np.uint8),
-        bits=np.array([[1, 0, 0], [0, 0, 1]], np.uint8),
+        bits=np.array([[1, 0, 0], [1, 0, 1]], np.uint8),
         names=np.array(["Scratch", "Loc", "Edge_Ring"]),
     )
     with open_source(tmp_path / "set.npz") as opened:
-        assert [CLASSES[code] for code in opened.collect().label] == ["Scratch", "Edge-Ring"]
-        assert opened.notes == ("pattern Edge_Ring taken as Edge-Ring",)
+        first, second = opened.collect()
+        assert (first.label, first.patterns) == ("Scratch", ("Scratch",))
+        assert (second.label, second.patterns) == (None, ("Edge-Ring", "Scratch"))
+        assert opened.notes[0] == "pattern Edge_Ring taken as Edge-Ring"
 
 
 def test_maps_with_text_labels_are_read_with_a_channel_or_without(tmp_path: Path) -> None:
@@ -80,6 +91,7 @@ def test_maps_alone_have_no_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", maps=maps(3))
     with open_source(tmp_path / "set.npz") as opened:
         assert opened.collect().label.tolist() == [-1] * 3
+        assert not opened.collect().patterns.any()
         assert opened.notes[0].startswith("no labels")
 
 
@@ -137,7 +149,9 @@ def test_a_truncated_archive_is_refused_wherever_it_breaks_off(tmp_path: Path) -
 def test_the_real_wafers_are_read() -> None:
     with open_source(DEV) as opened:
         found = opened.collect()
-        assert opened.notes == ("15152 of 19238 wafers have several patterns, and so no label here",)
+        assert opened.notes == ("15152 of 19238 wafers have several patterns, kept as such without a label",)
     assert len(found) == 19238
     assert int((found.label == CLASSES.index("none")).sum()) == 510
     assert len(found.labelled) == 510 + 3576
+    counts = np.bincount(np.bitwise_count(found.patterns))
+    assert counts.tolist() == [510, 3576, 6630, 6482, 2040]
