@@ -27,6 +27,11 @@ def bits_of_labels(label: NDArray[np.signedinteger[Any]]) -> NDArray[np.uint8]:
     return bits
 
 
+def several_of(bits: NDArray[np.uint8]) -> bool:
+    """Whether any of (n,) bytes has several patterns."""
+    return bool((np.bitwise_count(bits) > 1).any())
+
+
 def pattern_names(bits: int) -> tuple[str, ...]:
     """Return the names of the patterns in a byte, in the order of CLASSES.
 
@@ -71,11 +76,11 @@ def pattern_texts(bits: NDArray[np.uint8]) -> NDArray[np.str_]:
     return np.array([JOINED_BY.join(pattern_names(byte)) for byte in known.tolist()], dtype=np.str_)[places]
 
 
-def check_patterns(patterns: ArrayLike, label: NDArray[np.int8]) -> NDArray[np.uint8]:
+def check_patterns(patterns: ArrayLike, label: NDArray[np.int8], where: str = "wafer set, wafer") -> NDArray[np.uint8]:
     """Return the (n,) patterns of a set's wafers as uint8, each in agreement with the wafer's label.
 
     A label names the one pattern or "none"; a wafer of several patterns is UNLABELLED, and so is one of which nothing
-    is known (0).
+    is known (0). `where` comes before the wafer's number in the error.
 
     Raises:
         InputError: naming the first wafer where they disagree.
@@ -88,13 +93,13 @@ def check_patterns(patterns: ArrayLike, label: NDArray[np.int8]) -> NDArray[np.u
         )
     known = label != UNLABELLED
     bits = bits_of_labels(label)
-    several = np.bitwise_count(np.maximum(values, 0)) > 1
-    wrong = (values < 0) | (values > 255) | np.where(known, values != bits, (values != 0) & ~several)
+    odd = (values != 0) & (np.bitwise_count(np.maximum(values, 0)) < 2)
+    wrong = (values < 0) | (values > 255) | np.where(known, values != bits, odd)
     if wrong.any():
         i = int(wrong.argmax())
         said = " and ".join(pattern_names(int(values[i]))) if 0 <= values[i] < 256 else ""
         raise InputError(
-            f"wafer set, wafer {i}: patterns {int(values[i])} ({said or 'none'}), label "
+            f"{where} {i}: patterns {int(values[i])} ({said or 'none'}), label "
             f"{CLASSES[label[i]] if known[i] else 'not given'}; expected the label of the one pattern, none without "
             "any, and no label with several."
         )

@@ -84,7 +84,8 @@ def convert(
                         yield batch
                         bar.update(len(batch))
 
-            write_batches(shown(), target, overwrite=overwrite)
+            several = any(source.several for source in sources)
+            write_batches(shown(), target, overwrite=overwrite, several=several)
         for source in sources:
             print(f"read {source.path}: {source.kind}", file=sys.stderr)
     print(summary.text())

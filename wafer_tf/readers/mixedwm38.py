@@ -20,7 +20,7 @@ from wafer_tf.arrays import DAMAGED, MAX_EXPANSION, PACKINGS, open_zip, read_ent
 from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED, Die, bad_sides, sides_fit
 from wafer_tf.errors import InputError, reason
-from wafer_tf.pattern_bits import bits_of_labels
+from wafer_tf.pattern_bits import bits_of_labels, several_of
 from wafer_tf.readers.class_names import class_code, class_codes, spelling_notes
 from wafer_tf.readers.source import (
     MAX_CELLS,
@@ -104,7 +104,7 @@ def _open(path: Path, archive: zipfile.ZipFile, budget: Budget) -> Source:
             yield WaferSet(cells, offsets[a : b + 1] - offsets[a], shapes[a:b], *columns, patterns=known[a:b])
 
     kind = "npz of MixedWM38" if bits else "npz of maps"
-    return Source(path, kind, n, int(offsets[-1]), batches, notes=tuple(notes))
+    return Source(path, kind, n, int(offsets[-1]), batches, notes=tuple(notes), several=several_of(known))
 
 
 def _key(entries: set[str], names: tuple[str, ...]) -> str | None:

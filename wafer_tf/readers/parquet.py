@@ -14,6 +14,7 @@ from wafer_tf.arrays import MAX_TEXT
 from wafer_tf.budget import Budget
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, reason
+from wafer_tf.pattern_bits import bits_of_labels, check_patterns, pattern_bits, pattern_texts, several_of
 from wafer_tf.readers.class_names import class_codes, spelling_notes
 from wafer_tf.readers.parquet_pages import DICTIONARY, Chunk, check_footer, check_pages
 from wafer_tf.readers.source import (
@@ -36,26 +37,28 @@ if TYPE_CHECKING:
 
 FORMAT = b"wafer_tf wafer set 1"
 COLUMNS = ("dies", "rows", "cols", "lot", "wafer_index", "label", "split")
+PATTERNS = "patterns"
+"""The column that a set has where some wafer has several patterns: their names, joined by a plus sign."""
 TEXTS = ("lot", "split", "label")
 """Columns of text that every set has; OPTIONAL_COLUMNS of `waferset` came later, so that old sets lack them."""
 ZSTD_LEVEL = 1
 MAX_GROUP_CELLS = 1 << 30
 
 
-def schema() -> "pa.Schema":
-    """Return the columns of a wafer set on disk, and the metadata that says so."""
+def schema(*, several: bool = False) -> "pa.Schema":
+    """Return the columns of a wafer set on disk, PATTERNS among them where `several`, and the metadata that says so."""
     import pyarrow as pa
 
     types = (pa.binary(), pa.int32(), pa.int32(), pa.string(), pa.int32(), pa.string(), pa.string())
     fields = [pa.field(name, kind, nullable=name == "label") for name, kind in zip(COLUMNS, types, strict=True)]
-    fields += [pa.field(name, pa.string()) for name in OPTIONAL_COLUMNS]
+    fields += [pa.field(name, pa.string()) for name in (*OPTIONAL_COLUMNS, *([PATTERNS] if several else []))]
     return pa.schema(fields, metadata={b"format": FORMAT, b"classes": json.dumps(CLASSES).encode()})
 
 
 def write_parquet(waferset: WaferSet, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a wafer set; see `write_batches`."""
     pieces = (waferset.select(np.arange(a, b)) for a, b in batch_edges(waferset.offsets))
-    write_batches(pieces, path, overwrite=overwrite)
+    write_batches(pieces, path, overwrite=overwrite, several=bool(waferset.several.any()))
 
 
 def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -71,20 +74,29 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise InputError(f"{path.parent}: no such folder; make it first.")
 
 
-def write_batches(batches: Iterable[WaferSet], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def write_batches(
+    batches: Iterable[WaferSet], path: str | os.PathLike[str], *, overwrite: bool = False, several: bool = False
+) -> None:
     """Write wafer sets one after another as one Parquet file, a row group each.
 
     The file appears under its name when it is complete; whatever goes wrong, nothing half-made is left.
 
+    Args:
+        batches: the sets.
+        path: the file to write.
+        overwrite: replace it where it exists.
+        several: keep every wafer's patterns in a column of their own, for some wafer may have several.
+
     Raises:
-        InputError: the file exists and `overwrite` is not set; no such folder; the disk is full or not writable.
+        InputError: the file exists and `overwrite` is not set; no such folder; the disk is full or not writable; a
+            wafer of several patterns, and `several` is not set.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    layout = schema()
+    layout = schema(several=several)
     try:
         with (
             whole_file(path) as file,
@@ -107,10 +119,15 @@ def write_batches(batches: Iterable[WaferSet], path: str | os.PathLike[str], *, 
 def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
     import pyarrow as pa
 
+    if PATTERNS not in layout.names and batch.several.any():
+        raise InputError("wafer set: a wafer of several patterns, and no column for them; pass several=True.")
     dies = pa.Array.from_buffers(
         pa.binary(), len(batch), [None, pa.py_buffer(batch.offsets.astype(np.int32)), pa.py_buffer(batch.flat)]
     )
     names = np.array([*CLASSES, None], dtype=object)  # UNLABELLED is -1: the last
+    texts = [getattr(batch, name) for name in OPTIONAL_COLUMNS]
+    if PATTERNS in layout.names:
+        texts.append(pattern_texts(batch.patterns))
     columns: list[Any] = [
         dies,
         pa.array(batch.shapes[:, 0].astype(np.int32)),
@@ -119,7 +136,7 @@ def _table(batch: WaferSet, layout: "pa.Schema") -> "pa.Table":
         pa.array(batch.wafer_index.astype(np.int32)),
         pa.array(names[batch.label], pa.string()),
         pa.array(batch.official_split.tolist(), pa.string()),
-        *(pa.array([text or None for text in getattr(batch, name).tolist()], pa.string()) for name in OPTIONAL_COLUMNS),
+        *(pa.array([text or None for text in column.tolist()], pa.string()) for column in texts),
     ]
     return pa.Table.from_arrays(columns, schema=layout)
 
@@ -152,7 +169,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
         check_footer(path)
         found = pq.read_schema(path)
         _check_layout(path, found)
-        more = [name for name in OPTIONAL_COLUMNS if name in found.names]
+        more = [name for name in (*OPTIONAL_COLUMNS, PATTERNS) if name in found.names]
         file = pq.ParquetFile(path, read_dictionary=["dies", *TEXTS, *more], page_checksum_verification=True)
         rows, budget = file.metadata.num_rows, Budget.of_set(path)
         if rows > MAX_WAFERS:
@@ -178,6 +195,7 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
     label, notes = class_codes(names, str(path)), spelling_notes(np.unique(names).tolist(), "label")
     check_splits(split, str(path))
     said = {name: _text(path, small[name], name, budget) for name in more}
+    patterns = _patterns(path, said.pop(PATTERNS, None), label)
 
     def batches() -> Iterator[WaferSet]:
         first = 0
@@ -186,10 +204,22 @@ def open_parquet(path: str | os.PathLike[str]) -> Source:
             for a, b, flat in _dies(path, file, group, pages["dies"][group], shapes[first:last], first):
                 columns = (lot[a:b], index[a:b], label[a:b], split[a:b])
                 texts: dict[str, Any] = {name: column[a:b] for name, column in said.items()}
-                yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns, **texts)
+                yield WaferSet(flat, offsets_of(shapes[a:b]), shapes[a:b], *columns, **texts, patterns=patterns[a:b])
             first = last
 
-    return Source(path, "Parquet wafer set", len(shapes), int(offsets_of(shapes)[-1]), batches, file, notes)
+    cells = int(offsets_of(shapes)[-1])
+    return Source(path, "Parquet wafer set", len(shapes), cells, batches, file, notes, several_of(patterns))
+
+
+def _patterns(path: Path, texts: NDArray[np.str_] | None, label: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Return (n,) patterns by their names; those of the label where there are none."""
+    bits = bits_of_labels(label)
+    if texts is None:
+        return bits
+    known, first, places = np.unique(texts, return_index=True, return_inverse=True)
+    rows = zip(known.tolist(), first.tolist(), strict=True)
+    given = np.array([pattern_bits(text, f"{path} row {row}") for text, row in rows], np.uint8)[places]
+    return check_patterns(np.where(texts == "", bits, given), label, f"{path} row")
 
 
 def _dies(
@@ -253,7 +283,7 @@ def _bounds(column: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
 
 def _check_layout(path: Path, found: "pa.Schema") -> None:
     metadata = found.metadata or {}
-    twice = [name for name in (*COLUMNS, *OPTIONAL_COLUMNS) if found.names.count(name) > 1]
+    twice = [name for name in (*COLUMNS, *OPTIONAL_COLUMNS, PATTERNS) if found.names.count(name) > 1]
     if twice:
         raise InputError(f"{path}: two columns {twice[0]}; expected one each of {', '.join(COLUMNS)}.")
     missing = [name for name in COLUMNS if name not in found.names]
@@ -272,8 +302,8 @@ def _check_layout(path: Path, found: "pa.Schema") -> None:
             f"{path}: classes {metadata.get(b'classes', b'not stated').decode('utf-8', 'replace')}; "
             f"expected {json.dumps(CLASSES)}, in this order."
         )
-    for field in schema():
-        if field.name in OPTIONAL_COLUMNS and field.name not in found.names:
+    for field in schema(several=True):
+        if field.name in (*OPTIONAL_COLUMNS, PATTERNS) and field.name not in found.names:
             continue
         if found.field(field.name).type != field.type:
             raise InputError(f"{path}: column {field.name} is {found.field(field.name).type}; expected {field.type}.")

@@ -38,6 +38,7 @@ class Source(AbstractContextManager["Source"]):
         batches: gives the wafers in order, as checked WaferSets of at most about BATCH_ROWS maps or BATCH_CELLS cells.
         resource: closed when the source is.
         notes: what was assumed or matched, and what is odd, in sentences for the user.
+        several: whether any wafer has several patterns.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Source(AbstractContextManager["Source"]):
     batches: Callable[[], Iterable[WaferSet]]
     resource: AbstractContextManager[object] = field(default_factory=nullcontext)
     notes: tuple[str, ...] = ()
+    several: bool = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

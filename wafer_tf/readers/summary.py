@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Summary:
     def add(self, batch: WaferSet) -> None:
         """Count one batch."""
         split = np.select([batch.official_split == name for name in SPLITS[:2]], [0, 1], 2).astype(np.int8)
-        self._columns.append((batch.shapes, batch.label, split))
+        self._columns.append((batch.shapes, batch.label, split, batch.patterns))
         self.lots.update(batch.lot.tolist())
         cells, edges = batch.flat.data, batch.offsets.tolist()
         for start, end, cols in zip(edges, edges[1:], batch.shapes[:, 1].tolist(), strict=False):
@@ -80,6 +81,11 @@ class Summary:
         """(n,) int8, class codes, UNLABELLED where there is none."""
         return self._column(1)
 
+    @property
+    def patterns(self) -> NDArray[np.uint8]:
+        """(n,) uint8, a bit per pattern, as `WaferSet.patterns`."""
+        return self._column(3)
+
     def _column(self, k: int) -> NDArray[Any]:
         return np.concatenate([columns[k] for columns in self._columns])
 
@@ -88,6 +94,12 @@ class Summary:
         table = np.zeros((len(CLASSES) + 1, len(SPLITS)), np.int64)
         np.add.at(table, (self.label, self._column(2)), 1)  # UNLABELLED is -1: the last row
         return table
+
+    def several_table(self) -> NDArray[np.int64]:
+        """Return (8,) int64: per pattern the wafers that have it beside others."""
+        several = self.patterns[np.bitwise_count(self.patterns) > 1]
+        bits = np.unpackbits(several[:, None], axis=1, bitorder="little")
+        return bits.sum(axis=0).astype(np.int64)
 
     def copies(self) -> "Copies":
         """Find the maps that are the same, die for die."""
@@ -120,12 +132,18 @@ class Summary:
             f"wafers      {n:>9,}",
             f"labelled    {labelled:>9,}",
             f"unlabelled  {n - labelled:>9,}",
+            *self._several_line(),
             f"lots        {len(self.lots - {''}):>9,}" + ("  (and wafers without a lot)" if "" in self.lots else ""),
             "",
             f"{'class':<12}{'wafers':>9}{'Training':>10}{'Test':>10}{'no split':>10}",
         ]
-        for name, row in zip((*CLASSES, "unlabelled"), table, strict=True):
+        beside = self.several_table()
+        if beside.any():
+            lines[-1] += f"{'with others':>13}"
+        for name, row, others in zip_longest((*CLASSES, "unlabelled"), table, beside.tolist()):
             lines.append(f"{name:<12}{row.sum():>9,}" + "".join(f"{count:>10,}" for count in row))
+            if beside.any() and others is not None:
+                lines[-1] += f"{others:>13,}"
         sides = [f"{np.min(side)} / {np.median(side):g} / {np.max(side)}" for side in shapes.T]
         lines += [
             "",
@@ -138,6 +156,13 @@ class Summary:
             f"identical maps with different labels: {copies.conflicts:,} groups, {copies.conflict_wafers:,} wafers",
         ]
         return "\n".join(lines)
+
+    def _several_line(self) -> list[str]:
+        count = np.bincount(np.bitwise_count(self.patterns), minlength=2)
+        if not count[2:].any():
+            return []
+        parts = ", ".join(f"{wafers:,} of {k}" for k, wafers in enumerate(count.tolist()) if k > 1 and wafers)
+        return [f"several     {count[2:].sum():>9,}  (unlabelled wafers with several patterns: {parts})"]
 
 
 @dataclass(frozen=True)
