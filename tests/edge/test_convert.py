@@ -18,6 +18,7 @@ from tests.signing import keys
 from training.unknown import main as teach
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
+from wafer_tf.decision.points import Point
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.errors import ModelError
@@ -90,6 +91,15 @@ def test_the_bundle_says_where_it_came_from_without_a_path_of_this_machine(bundl
     assert made["calibration"]["maps"] == sum(made["calibration"]["counts"].values()) == 108
     assert {"tensorflow", "keras", "ai-edge-litert"} <= set(made["versions"])
     assert str(run.parent) not in (bundle / "bundle.json").read_text() + (bundle / "model_card.md").read_text()
+
+
+def test_the_bundle_offers_points_and_what_it_says_of_them_stands_in_its_card(bundle: Path) -> None:
+    found = load_bundle(bundle)
+    assert found.points["balanced"] == Point()
+    card = (bundle / "model_card.md").read_text()
+    assert "## What a station may decide" in card
+    assert "few-escapes: at most 2% of the defects are called none" in card
+    assert found.sets is None, "two maps of each class choose, and nine groups are needed"
 
 
 def test_the_model_file_explains_itself(bundle: Path) -> None:

@@ -14,6 +14,8 @@ from tests.signing import keys
 from tests.station import int8_model, make_bundle, npy, station
 from wafer_tf.bundle import CARD, GOLDEN, MANIFEST, MIN_GOLDEN, SEAL, SIGNATURE, Bundle, Golden, load_bundle
 from wafer_tf.decision import Decision
+from wafer_tf.decision.points import Point
+from wafer_tf.decision.sets import Sets
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError, UsageError
 from wafer_tf.inference.interpreter import TfliteModel
@@ -36,6 +38,35 @@ def test_a_bundle_read_back_is_what_was_written(bundle_path: Path) -> None:
     seal = (bundle_path / SEAL).read_text()
     assert seal == f"{bundle.sha256}  {MANIFEST}\n"
     assert {path.name for path in bundle_path.iterdir()} == {"model_int8.tflite", GOLDEN, CARD, MANIFEST, SEAL}
+
+
+def test_points_and_sets_come_back_and_a_bundle_without_them_has_none(bundle_path: Path, tmp_path: Path) -> None:
+    plain = load_bundle(bundle_path)
+    assert (dict(plain.points), plain.sets) == ({}, None)
+    points, sets = {"few-escapes": Point(0.5, -1.5)}, Sets(0.9, (0.25, None, *(0.5,) * 7))
+    made = load_bundle(make_bundle(tmp_path / "bundle", plain.model, points=points, sets=sets))
+    assert (made.points, made.sets) == (points, sets)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("points", {"few-escapes": {"review_below": 2, "none_shift": 0}}),
+        ("points", ["few-escapes"]),
+        ("points", {"few-escapes": None}),
+        ("sets", {"coverage": 0.9, "least": [0.5]}),
+        ("sets", {"coverage": "high", "least": [0.5] * 9}),
+        ("sets", [0.5]),
+    ],
+)
+def test_points_or_sets_that_are_none_are_refused(
+    key: str, value: object, nano: dict[str, bytes], tmp_path: Path
+) -> None:
+    files = dict(nano)
+    reseal(files, json.loads(files[MANIFEST]) | {key: value})
+    write_files(tmp_path / "bundle", files)
+    with pytest.raises(ModelError, match=r"operating point|prediction sets|not of this format"):
+        load_bundle(tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("kind", CHANGES)

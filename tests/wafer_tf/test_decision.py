@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.decision import REVIEW_BELOW, Decision, verdict
 from wafer_tf.decision import fitting as fitting_module
-from wafer_tf.decision.fitting import fit_decision, macro_f1
+from wafer_tf.decision.fitting import fit_decision, macro_f1, refit_decision
 from wafer_tf.errors import ModelError
 
 
@@ -30,6 +30,28 @@ def test_a_shifted_class_is_shifted_back() -> None:
     before, after = macro_f1(label, shifted.argmax(1)), macro_f1(label, decision.probabilities(shifted).argmax(1))
     assert decision.bias[4] > 0.5
     assert after > before + 0.02
+
+
+def test_a_refit_takes_as_many_parameters_as_other_groups_show_to_be_worth_it() -> None:
+    logits, label = _sharp(3000, 1.0)
+    was, group = Decision((0.0,) * 9, 1.0), np.arange(3000) // 3
+    assert refit_decision(logits, label, group, was=was).kept == "as it was"
+    hotter = refit_decision(logits * 2, label, group, was=was)
+    assert hotter.kept == "temperature"
+    assert hotter.decision.temperature == pytest.approx(2.0, rel=0.1)
+    assert hotter.decision.bias == was.bias
+    moved = logits.copy()
+    moved[:, 2] += 2
+    shifted = refit_decision(moved, label, group, was=was)
+    assert shifted.kept == "temperature and biases"
+    apart = np.array(shifted.decision.bias)
+    assert apart[2] - np.delete(apart, 2).mean() == pytest.approx(-2, abs=0.3)
+    assert shifted.log_loss["temperature and biases"] < shifted.log_loss["temperature"]
+
+
+def test_a_refit_on_few_groups_keeps_what_was() -> None:
+    logits, label = _sharp(60, 1.0, seed=3)
+    assert refit_decision(logits, label, np.arange(60) // 6, was=Decision()).kept == "as it was"
 
 
 def test_biases_that_would_only_fit_noise_are_not_kept() -> None:

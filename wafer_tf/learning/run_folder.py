@@ -9,9 +9,9 @@ decision.json    class bias and temperature
 logits.npz       logits of the validation and the test part
 seen.npz         fingerprints of all maps the weights or the choice of them rest on
 report.txt, report.json, model_card.md, figures/
-operating.txt, operating.json: thresholds to choose from, at WM-811K's class mix; absent where a part has no none
 unknown.keras    the model with a branch that learned patterns which are none of the nine; unknown.npz, what makes its
                  features an unknown score; unknown.txt, unknown.json, what that flags
+operating.txt, operating.json: operating points and prediction sets; absent where a part has no wafer of none
 DONE             written last: without it the run is not finished. It holds the SHA-256 of files that are read again;
                  whoever opens the run compares them, since a flipped bit in a weight shows nowhere else
 """

@@ -18,7 +18,7 @@ from wafer_tf.scoring.call_costs import DEFECTS, Costs, effective_groups, measur
 from wafer_tf.scoring.coverage import SetScores, judge_sets
 from wafer_tf.scoring.evidence import Evidence, Part
 from wafer_tf.scoring.mix import NATURAL, Mix
-from wafer_tf.scoring.selective import Goal, Proof, draw, provable_rate, prove
+from wafer_tf.scoring.selective import Goal, Proof, draw, groups_to_prove, provable_rate, prove
 
 FEW_ESCAPES, FEW_FALSE_ALARMS = "few-escapes", "few-false-alarms"
 MAX_ESCAPE_RATE = 0.02
@@ -145,8 +145,25 @@ def find_points(
         rounds.append(_choose(choose, mix, [step and Point(step.review_below) for step in proven], goals))
     parts = [judge for _, judge in evidence.parts()]
     balanced = _costs(parts, [Point()] * len(parts), mix, draws, seed)
+    first = min((choose for choose, _ in evidence.parts()), key=len)
+    lacking = {name: _too_few(name, first, mix) for name in (FEW_ESCAPES, FEW_FALSE_ALARMS)}
+    for proof in proofs:
+        lacking[proof.goal.name] = (
+            "not proven without the wafers that judge it" if proof.proven else f"not proven: {proof.why.rstrip('.')}"
+        )
     named = [
-        _judge(name, point, [found[name] for found in rounds], parts, balanced, mix, goals, draws, seed)
+        _judge(
+            name,
+            point,
+            [found[name] for found in rounds],
+            parts,
+            balanced,
+            lacking.get(name, ""),
+            mix,
+            goals,
+            draws,
+            seed,
+        )
         for name, point in final.items()
     ]
     is_none = judged.label == NONE
@@ -214,10 +231,26 @@ def few_false_alarms(part: Part, mix: Mix) -> Point | None:
 
 def _sure_rate(part: Part, mix: Mix, limit: float, kept: NDArray[np.bool_], now: float) -> float | None:
     """Return the rate to aim at: one that shows the limit to hold, or half of today's where that is lower."""
+    rate = provable_rate(limit, _worth(part, mix, kept))
+    return None if rate is None else rate if rate < now else now / 2
+
+
+def _worth(part: Part, mix: Mix, kept: NDArray[np.bool_]) -> float:
+    """Return how many independent wafers some of a part are worth at a mix."""
     kept = kept & (mix.array[part.label] > 0)
     weight = (mix.among(part.label) / np.maximum(np.bincount(part.label, minlength=_K), 1))[part.label]
-    rate = provable_rate(limit, effective_groups(part.group[kept], weight[kept]))
-    return None if rate is None else rate if rate < now else now / 2
+    return effective_groups(part.group[kept], weight[kept])
+
+
+def _too_few(name: str, part: Part, mix: Mix) -> str:
+    """Return why the wafers that choose give no such point."""
+    of, kept, limit = "defects", part.label != NONE, MAX_ESCAPE_RATE
+    if name == FEW_FALSE_ALARMS:
+        of, kept, limit = "none wafers", ~kept, MAX_FALSE_ALARM_RATE
+    return (
+        f"the {int(kept.sum()):,} {of} that choose it, large groups among them, are worth "
+        f"{_worth(part, mix, kept):,.0f} independent ones; it takes {groups_to_prove(limit):,} or more"
+    )
 
 
 def _choose(part: Part, mix: Mix, proven: Sequence[Point | None], goals: Sequence[Goal]) -> dict[str, Point | None]:
@@ -231,6 +264,7 @@ def _judge(
     rounds: Sequence[Point | None],
     parts: Sequence[Part],
     balanced: Costs,
+    lacking: str,
     mix: Mix,
     goals: Sequence[Goal],
     draws: int,
@@ -240,8 +274,7 @@ def _judge(
     promise = RULES[name] if goal is None else f"at most {goal.max_error:.3g} of the wafers answered are called wrong"
     found = [one for one in rounds if one is not None]
     if point is None or len(found) < len(rounds):
-        why = "too few groups to choose it by" if goal is None else "not proven"
-        return Named(name, promise, None, None, (np.nan,) * len(rounds), None, kept=False, why=why)
+        return Named(name, promise, None, None, (np.nan,) * len(rounds), None, kept=False, why=lacking)
     costs = _costs(parts, found, mix, draws, seed)
     if name == BALANCED:
         return Named(name, promise, point, None, (), costs, kept=True, why="")

@@ -306,7 +306,12 @@ def test_with_few_groups_only_balanced_is_offered_and_each_other_says_why() -> N
     part = answers(400)
     found = find_points(Evidence.of_folds(part, part.group % 2), draws=0)
     assert list(found.offered) == [BALANCED]
-    assert {named.why for named in found.named if not named.kept} == {"too few groups to choose it by", "not proven"}
+    why = {named.name: named.why for named in found.named if not named.kept}
+    assert why.keys() == {FEW_ESCAPES, FEW_FALSE_ALARMS, "proven-1-percent"}
+    assert "none wafers that choose it, large groups among them, are worth" in why[FEW_FALSE_ALARMS]
+    assert "it takes 299 or more" in why[FEW_FALSE_ALARMS]
+    assert "not proven: " in why["proven-1-percent"]
+    assert "are too few: 299 answered without an error prove 0.01" in why["proven-1-percent"]
 
 
 def test_enough_wafers_offer_every_point_and_judges_confirm_the_names() -> None:

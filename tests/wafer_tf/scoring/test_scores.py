@@ -12,6 +12,7 @@ from sklearn import metrics
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.scoring.bootstrap import Estimate
+from wafer_tf.scoring.calibration import if_calibrated
 from wafer_tf.scoring.controls import Control, controls
 from wafer_tf.scoring.scores import NATURAL_COUNTS, Scores, rates, score
 from wafer_tf.waferset import WaferSet
@@ -349,3 +350,46 @@ def test_majority_control_is_the_training_majority_by_hand():
     test = wafers_of([0, 8, 8, 0, -1], [10] * 5)
     found = controls(train, test).majority_class
     assert found == Control(macro_f1=pytest.approx((0 + 2 / 3) / 2), accuracy=0.5, says="none")
+
+
+# === The band of exact probabilities ===
+
+
+def test_exact_probabilities_lie_in_their_band_and_overconfident_ones_above_it() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (6000, K))
+    prob = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    label = (prob.cumsum(axis=1) > rng.random((6000, 1))).argmax(axis=1)
+    exact = score(label, prob, draws=100)
+    sharp = prob**1.5 / (prob**1.5).sum(axis=1, keepdims=True)
+    sure = score(label, sharp, draws=100)
+    for found, inside in ((exact, True), (sure, False)):
+        assert found.if_calibrated is not None
+        assert (found.ece.value <= found.if_calibrated.ece.high) is inside
+        band = found.if_calibrated.log_loss
+        assert (band.low <= found.log_loss.value <= band.high) is inside
+
+
+def test_the_band_of_two_wafers_by_hand() -> None:
+    prob = np.zeros((2, K))
+    prob[:, [0, 1]] = 0.5
+    found = if_calibrated(prob, bins=np.array([7, 7]), draws=2000)
+    assert found.log_loss.value == pytest.approx(np.log(2))
+    assert found.log_loss.low == found.log_loss.high == pytest.approx(np.log(2)), "whichever it is costs the same"
+    assert (found.ece.low, found.ece.high) == (0, 0.5), "none, one or both of two right"
+
+
+def test_calibration_error_below_a_hundredth_is_noise_on_a_thousand_wafers() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1, (1133, K))
+    logits[np.arange(1133), rng.integers(0, K, 1133)] += 6
+    prob = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    bins = np.clip(np.ceil(prob.max(axis=1) * 15).astype(int) - 1, 0, 14)
+    assert 0.002 < if_calibrated(prob, bins=bins).ece.value < 0.02
+
+
+def test_a_record_without_the_band_is_still_read() -> None:
+    label, prob, _ = answers(50)
+    data = score(label, prob, draws=0).to_json()
+    del data["if_calibrated"]
+    assert Scores.from_json(data).if_calibrated is None
