@@ -18,7 +18,7 @@ FIGURES = {
     "confusion": "What each true class is called",
     "reliability": "Whether a probability means what it says",
     "roc_and_precision_recall": "Every class at every threshold",
-    "operating": "Escapes against false alarms, and the thresholds to choose from",
+    "operating": "Escapes against false alarms at each operating point, and what may be answered alone",
     "errors": "The most confident errors",
     "explain": "What the model looked at",
     "training": "How training went",

@@ -14,7 +14,7 @@ from training.averaging import MovingAverage
 from training.config import FitConfig
 from training.evaluate import main as evaluate
 from training.fit import _fit, main, parser
-from training.job import load_config, load_data, parts_to_choose_by
+from training.job import load_config, load_data, evidence_of
 from training.operating import main as operating
 from training.out_of_fold import decide_out_of_fold
 from training.progress import Progress
@@ -79,14 +79,17 @@ def test_its_report_is_of_those_answers_each_decided_without_its_fold(run: Path,
     assert again["scores"] == report["scores"]
 
 
-def test_thresholds_are_chosen_on_every_other_fold_and_judged_on_the_rest(run: Path, tmp_path: Path) -> None:
+def test_thresholds_are_judged_on_each_fold_by_what_the_others_chose(run: Path, tmp_path: Path) -> None:
     folder, wafers, split = _parts(run)
     logits = folder.read_array("logits.npz", "test").astype(np.float32)
-    first, second = parts_to_choose_by({"test": logits}.__getitem__, folder.decision(), wafers, split)
-    np.testing.assert_array_equal(first.label, wafers.label[split.part == 0])
-    np.testing.assert_array_equal(second.prob, folder.decision().probabilities(logits[split.part == 1]))
+    evidence = evidence_of({"test": logits}.__getitem__, folder.decision(), wafers, split)
+    assert len(evidence.rounds) == split.folds
+    assert sorted(evidence.judged) == sorted(evidence.final) == list(range(90))
+    for fold, (choose, judge) in enumerate(evidence.parts()):
+        np.testing.assert_array_equal(judge.label, wafers.label[split.part == fold])
+        np.testing.assert_array_equal(choose.prob, folder.decision().probabilities(logits[split.part != fold]))
     assert operating([str(run), "--out", str(tmp_path / "points")]) == 0
-    assert "every other fold of built-in synthetic maps" in (tmp_path / "points" / "operating.txt").read_text()
+    assert "all folds of built-in synthetic maps" in (tmp_path / "points" / "operating.txt").read_text()
 
 
 def test_the_gate_judges_by_the_files_of_the_folds_and_the_file_that_ships_by_its_own_model(
