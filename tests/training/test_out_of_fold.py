@@ -14,7 +14,7 @@ from training.averaging import MovingAverage
 from training.config import FitConfig
 from training.evaluate import main as evaluate
 from training.fit import _fit, main, parser
-from training.job import load_config, load_data, evidence_of
+from training.job import evidence_of, load_config, load_data
 from training.operating import main as operating
 from training.out_of_fold import decide_out_of_fold
 from training.progress import Progress

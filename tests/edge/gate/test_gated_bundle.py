@@ -23,6 +23,7 @@ from edge.gate.time_per_map import Latency
 from edge.quantization.recipes import RECIPES
 from edge.signing import folder_signature
 from wafer_tf.bundle import load_bundle
+from wafer_tf.decision.points import Point
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError, UsageError
@@ -118,6 +119,8 @@ def test_a_run_becomes_a_bundle_that_loads_with_a_report_beside_it(
     assert found.provenance["recipe"] == "int8"
     assert found.provenance["run"] == "nano"
     assert found.provenance["calibration"]["maps"] == 30
+    assert found.points == {"balanced": Point()}, "27 wafers choose, and 27 judge"
+    assert found.sets is None
     assert found.gate["applied"] is True
     assert [model["recipe"] for model in found.gate["models"]] == ["float32", "dynamic_int8", "int8"]
     told = capsys.readouterr()
@@ -294,7 +297,7 @@ def test_the_findings_as_json_hold_the_gate_and_every_model(passed: Candidate, f
 
 
 def test_the_card_is_of_the_quantized_model_and_names_no_path(run: RunFolder, passed: Candidate) -> None:
-    card = gated_bundle._card(run, passed, text="the table", passed=True)
+    card = gated_bundle._card(run, passed, None, text="the table", passed=True)
     assert card.startswith("# Model card: resnet14, width 8, small stem, int8\n")
     assert "runs/release/wafers.parquet" not in card.split("## How to reproduce")[0]
     says = RECIPES["int8"].says
@@ -303,7 +306,7 @@ def test_the_card_is_of_the_quantized_model_and_names_no_path(run: RunFolder, pa
         "```\nthe table\n```\n"
     )
     assert f"{len(SPLIT.test)} wafers" in card
-    refused = gated_bundle._card(run, passed, text="", passed=False)
+    refused = gated_bundle._card(run, passed, None, text="", passed=False)
     assert "**It did not pass the accuracy gate.**" in refused
 
 
@@ -313,7 +316,7 @@ def test_the_card_is_of_the_quantized_model_and_names_no_path(run: RunFolder, pa
 def _written(out: Path, run: RunFolder, candidate: Candidate, **options: Any) -> str:
     chosen = dataclasses.replace(OPTIONS, **options)
     return gated_bundle._write_bundle(
-        out, run, candidate, NANO.decision, text="the table", gate=NANO.gate, options=chosen
+        out, run, candidate, NANO.decision, None, text="the table", gate=NANO.gate, options=chosen
     )
 
 
