@@ -377,8 +377,8 @@ def _write_bundle(
         provenance=chosen.made,
         card=_card(run, chosen, operating, text=text, passed=passed),
         release=options.release,
-        points=operating and operating.offered,
-        sets=operating and operating.sets.shipped,
+        points=None if operating is None else operating.offered,
+        sets=None if operating is None else operating.sets.shipped,
         replace=options.overwrite,
     )
     folder_signature(out).unlink(missing_ok=True)  # of the bundle that was there before

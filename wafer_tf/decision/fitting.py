@@ -3,6 +3,7 @@
 Temperature scaling follows Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,7 @@ def refit_decision(
     """
     raw = logits.astype(np.float64)
     member = np.unique(group, return_inverse=True)[1]
-    fits = {
+    fits: dict[str, Callable[[NDArray[np.bool_]], Decision]] = {
         REFITS[0]: lambda kept: was,
         REFITS[1]: lambda kept: Decision(was.bias, _fit_temperature(raw[kept] + np.array(was.bias), label[kept])),
         REFITS[2]: lambda kept: _fit_all(raw[kept], label[kept], was),

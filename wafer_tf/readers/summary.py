@@ -99,7 +99,7 @@ class Summary:
         """Return (8,) int64: per pattern the wafers that have it beside others."""
         several = self.patterns[np.bitwise_count(self.patterns) > 1]
         bits = np.unpackbits(several[:, None], axis=1, bitorder="little")
-        return bits.sum(axis=0).astype(np.int64)
+        return np.asarray(bits.sum(axis=0), np.int64)
 
     def copies(self) -> "Copies":
         """Find the maps that are the same, die for die."""

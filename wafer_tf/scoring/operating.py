@@ -18,7 +18,7 @@ from wafer_tf.scoring.call_costs import DEFECTS, Costs, effective_groups, measur
 from wafer_tf.scoring.coverage import SetScores, judge_sets
 from wafer_tf.scoring.evidence import Evidence, Part
 from wafer_tf.scoring.mix import NATURAL, Mix
-from wafer_tf.scoring.selective import Goal, Proof, draw, groups_to_prove, provable_rate, prove
+from wafer_tf.scoring.selective import Goal, Proof, Step, draw, groups_to_prove, provable_rate, prove
 
 FEW_ESCAPES, FEW_FALSE_ALARMS = "few-escapes", "few-false-alarms"
 MAX_ESCAPE_RATE = 0.02
@@ -138,13 +138,13 @@ def find_points(
             _check(word, part, mix)
     judged, shipped = evidence.wafers.at(evidence.judged), evidence.wafers.at(evidence.final)
     proofs = tuple(prove(shipped, goal, mix=mix, seed=seed) for goal in goals)
-    final = _choose(shipped, mix, [proof.proven and Point(proof.proven.review_below) for proof in proofs], goals)
+    final = _choose(shipped, mix, [_point_of(proof.proven) for proof in proofs], goals)
     rounds = []
     for choose, _ in evidence.parts():
         proven = [prove(choose, goal, mix=mix, seed=seed).proven for goal in goals]
-        rounds.append(_choose(choose, mix, [step and Point(step.review_below) for step in proven], goals))
-    parts = [judge for _, judge in evidence.parts()]
-    balanced = _costs(parts, [Point()] * len(parts), mix, draws, seed)
+        rounds.append(_choose(choose, mix, [_point_of(step) for step in proven], goals))
+    judging = [judge for _, judge in evidence.parts()]
+    balanced = _costs(judging, [Point()] * len(judging), mix, draws, seed)
     first = min((choose for choose, _ in evidence.parts()), key=len)
     lacking = {name: _too_few(name, first, mix) for name in (FEW_ESCAPES, FEW_FALSE_ALARMS)}
     for proof in proofs:
@@ -156,7 +156,7 @@ def find_points(
             name,
             point,
             [found[name] for found in rounds],
-            parts,
+            judging,
             balanced,
             lacking.get(name, ""),
             mix,
@@ -182,6 +182,10 @@ def find_points(
         proofs=proofs,
         sets=judge_sets(evidence, coverage=coverage, draws=draws, seed=seed),
     )
+
+
+def _point_of(step: Step | None) -> Point | None:
+    return None if step is None else Point(step.review_below)
 
 
 def none_margin(prob: NDArray[np.float64]) -> NDArray[np.float64]:
