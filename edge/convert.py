@@ -10,6 +10,7 @@ clip the extremes of some maps, then 16-bit activations, which take many times a
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from wafer_tf.command import CommandParser
@@ -95,6 +96,21 @@ def parser() -> argparse.ArgumentParser:
         help="of each class; fails where the drop's whole 95 %% interval is above it "
         f"(default {limits.max_recall_drop:g})",
     )
+    gate.add_argument(
+        "--min-unknown-agreement",
+        type=float,
+        default=limits.min_unknown_agreement,
+        metavar="PER-CENT",
+        help="of known wafers and drawn other patterns, flagged as unknown as by the float model "
+        f"(default {limits.min_unknown_agreement:g})",
+    )
+    gate.add_argument(
+        "--max-unknown-auroc-drop",
+        type=float,
+        default=limits.max_unknown_auroc_drop,
+        metavar="POINTS",
+        help=f"of AUROC, known wafers against other patterns (default {limits.max_unknown_auroc_drop})",
+    )
     gate.add_argument("--no-remedies", action="store_true", help="judge the first attempt alone")
     gate.add_argument(
         "--no-gate",
@@ -117,7 +133,7 @@ def _convert(args: argparse.Namespace) -> None:
     from training.operating import goals
     from wafer_tf.learning.run_folder import newest_run
 
-    limits = Limits(args.min_agreement, args.max_macro_f1_drop, args.max_recall_drop)
+    limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
     if args.calibration_maps < 1:
         raise UsageError(f"--calibration-maps {args.calibration_maps}; expected at least 1, better 100 or more.")
     if args.seed < 0:

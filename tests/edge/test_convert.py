@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.convert import main
+from edge.gate.comparison import Limits
 from edge.gate.golden import golden_maps
 from edge.quantization.calibration import Calibration
 from edge.quantization.contents import require_integer
@@ -16,6 +17,7 @@ from edge.quantization.recipes import RECIPES
 from edge.station.classifier import Classifier
 from tests.signing import keys
 from training.unknown import main as teach
+from wafer_tf.as_json import to_json
 from wafer_tf.bundle import load_bundle
 from wafer_tf.decision import Decision
 from wafer_tf.decision.points import Point
@@ -60,7 +62,8 @@ def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save(path / "model.keras")
     (path / "DONE").write_text("")  # which holds the hash of the model that this one replaces
     folder.write_json("decision.json", Decision().to_json())
-    assert teach([str(path), "--overwrite"]) == 0
+    for name in ("unknown.keras", "unknown.npz"):  # of the model that this one replaces
+        (path / name).unlink()
     return path
 
 
@@ -116,7 +119,7 @@ def test_the_gate_s_findings_lie_beside_the_bundle_and_in_it(bundle: Path) -> No
     assert beside.pop("run") == "run"
     assert beside == load_bundle(bundle).gate
     assert [model["recipe"] for model in beside["models"]] == ["float32", "dynamic_int8", "int8"]
-    assert beside["limits"] == {"min_agreement": 99.5, "max_macro_f1_drop": 0.5, "max_recall_drop": 2.0}
+    assert beside["limits"] == to_json(Limits())
     assert {check["where"] for check in beside["checks"]} == {"", *CLASSES}
     text = bundle.with_name("bundle.gate.txt").read_text()
     assert "The gate on int8, 108 calibration maps: PASS" in text
@@ -252,3 +255,28 @@ def test_the_run_that_finished_last_is_the_default(tmp_path: Path, monkeypatch: 
         os.utime(tmp_path / "runs" / name / "DONE", (at, at))
     (tmp_path / "runs" / "unfinished").mkdir()
     assert newest_run() == Path("runs/second")
+
+
+def test_a_taught_run_gives_a_bundle_with_an_unknown_score_if_int8_keeps_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shutil.copytree(run, tmp_path / "run")
+    assert teach([str(path)]) == 0
+    command = ["--int8", str(path), "--no-remedies", "--max-unknown-auroc-drop", "100"]
+    assert main([*command, "--min-unknown-agreement", "100"]) == 5
+    assert "min_unknown_agreement" in capsys.readouterr().err
+    assert main([*command, "--min-unknown-agreement", "50"]) == 0
+    told = capsys.readouterr().out
+    assert "unknown alike" in told and "other patterns flagged" in told
+    loaded = load_bundle(path / "bundle")
+    assert loaded.unknown is not None and loaded.features is not None
+    assert loaded.golden.features is not None
+    assert loaded.gate["unknown"]["known"] == loaded.gate["comparison"]["wafers"]
+    score = Classifier(loaded).judgement(loaded.golden.grids[0]).unknown_score
+    assert score is not None and 0 <= score <= 1
+    other = RunFolder.open(path).model()
+    other.get_layer("logits").set_weights([w + 1 for w in other.get_layer("logits").get_weights()])
+    other.save(path / "model.keras")
+    (path / "DONE").write_text("")
+    assert main([*command, "--overwrite"]) == 3
+    assert "python -m training.unknown RUN --overwrite" in capsys.readouterr().err

@@ -60,7 +60,8 @@ def _trade_off(axes: Axes, found: OperatingPoints) -> None:
     axes.set(ylabel="escapes: share of the defects called none (square-root scale)")
     axes.set_title(f"Escapes and false alarms at {found.mix.name} (bars: 95 %)", loc="left")
     axes.grid(color="#E5E5E5", linewidth=0.8)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
+    if axes.get_legend_handles_labels()[0]:  # with few wafers nothing is drawn
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
 
 
 def _proofs(axes: Axes, proofs: Sequence[Proof]) -> None:
@@ -92,7 +93,8 @@ def _proofs(axes: Axes, proofs: Sequence[Proof]) -> None:
         axes.plot(
             [step.coverage], [step.bound], marker=marker, color=colour, markersize=9, linestyle="none", label=name
         )
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
+    if axes.get_legend_handles_labels()[0]:  # with few wafers nothing is drawn
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=9)
 
 
 def _mark(axes: Axes, costs: Costs, colour: str, marker: str, *, label: str) -> None:

@@ -128,7 +128,7 @@ def test_a_run_becomes_a_bundle_that_loads_with_a_report_beside_it(
         f"bundle: {out}  (SHA-256 {found.sha256})\nnext: python -m edge.station selftest --bundle {out}\n" in told.out
     )
     assert told.out.startswith("model  ")
-    words = [line for line in told.err.splitlines() if line and "judging" not in line]
+    words = [line for line in told.err.splitlines() if line and "judging" not in line and "answering" not in line]
     assert words == [
         f"the float model on the {len(SPLIT.test)} maps of the test part",
         "converting",
@@ -275,7 +275,13 @@ def test_the_findings_as_json_hold_the_gate_and_every_model(passed: Candidate, f
     json.dumps(found, allow_nan=False)
     assert list(found) == ["applied", "passed", "limits", "checks", "comparison", "audit", "models"]
     assert (found["applied"], found["passed"]) == (True, False)
-    assert found["limits"] == {"min_agreement": 99.5, "max_macro_f1_drop": 0.5, "max_recall_drop": 2.0}
+    assert found["limits"] == {
+        "min_agreement": 99.5,
+        "max_macro_f1_drop": 0.5,
+        "max_recall_drop": 2.0,
+        "min_unknown_agreement": 99.0,
+        "max_unknown_auroc_drop": 0.5,
+    }
     assert [check["passed"] for check in found["checks"]] == [check.passed for check in failed.checks]
     assert found["comparison"] == failed.comparison.to_json()
     assert found["audit"] == failed.contents.to_json()
@@ -316,7 +322,7 @@ def test_the_card_is_of_the_quantized_model_and_names_no_path(run: RunFolder, pa
 def _written(out: Path, run: RunFolder, candidate: Candidate, **options: Any) -> str:
     chosen = dataclasses.replace(OPTIONS, **options)
     return gated_bundle._write_bundle(
-        out, run, candidate, NANO.decision, None, text="the table", gate=NANO.gate, options=chosen
+        out, run, candidate, NANO.decision, None, unknown=None, text="the table", gate=NANO.gate, options=chosen
     )
 
 
