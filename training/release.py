@@ -60,6 +60,9 @@ KEPT = [
     "figures/reliability.png",
     "figures/roc_and_precision_recall.png",
     "figures/training.png",
+    "figures/unknown.png",
+    "unknown.json",
+    "unknown.txt",
 ]
 """What explaining, scoring and the page need of a run. Pictures of real maps stay behind: they are not ours to give."""
 

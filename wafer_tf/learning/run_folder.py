@@ -44,7 +44,7 @@ READ_AGAIN = (
     *("unknown.keras", "unknown.npz"),
 )
 """Files of a finished run whose contents matter to what is done with it later."""
-LEFT_OUT = ("split.npz", "logits.npz")
+LEFT_OUT = ("split.npz", "logits.npz", "unknown.keras", "unknown.npz")
 """Those of them that a released model in the wheel is without; who reads one says so."""
 RUNS = Path("runs")
 """Where training.fit leaves its runs, seen from where it is called."""
