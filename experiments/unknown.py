@@ -46,15 +46,14 @@ def main() -> None:
     from wafer_tf.released import bundle_folder
     from wafer_tf.synthesis import synthesize
     from wafer_tf.synthesis.others import NAMES, draw_others
-    from wafer_tf.waferset import WaferSet
 
     drawn = synthesize({"none": 1000}, seed=7).wafers
     grids = [drawn.map(i) for i in range(len(drawn))]
     others = {name: draw_others(name, WAFERS, seed=7, grids=grids) for name in NAMES}
     made = synthesize(WAFERS, seed=8).wafers
     known = {f"drawn {name}": made.select(np.flatnonzero(made.label == c)) for c, name in enumerate(CLASSES)}
-    known |= {f"clean, {side} dies across": WaferSet.from_maps(clean(side)) for side in SIDES}
-    known["32 dies"] = WaferSet.from_maps(_small())
+    known |= {f"clean, {side} dies across": _of_none(clean(side)) for side in SIDES}
+    known["32 dies"] = _of_none(_small())
     mixed = read(args.mixed)
     patterns = np.array([bin(int(bits)).count("1") for bits in mixed.patterns])
     rng = np.random.default_rng(0)
@@ -74,6 +73,13 @@ def main() -> None:
     facts = {"commit": commit(), "wafers_of_each": WAFERS, "mixed_of_each": MIXED, "sure": SURE, "models": found}
     args.out.write_text(json.dumps(facts, indent=1) + "\n")
     _draw_sheet(ProvenModel(load_bundle(bundle_folder(args.models[0]))), others, args.sheet)
+
+
+def _of_none(maps: list[NDArray[np.uint8]]) -> "WaferSet":
+    from wafer_tf.dies import NONE
+    from wafer_tf.waferset import WaferSet
+
+    return WaferSet.from_maps(maps, label=np.full(len(maps), NONE))
 
 
 def _small() -> list[NDArray[np.uint8]]:

@@ -100,5 +100,5 @@ def test_a_released_model_is_whole_and_holds_no_picture_of_real_maps(name: str) 
 
 def test_the_released_models_are_small() -> None:
     files = [MODELS / name / file for name in NAMES for file in (SUMS, *_sums(MODELS / name))]
-    assert sum(path.stat().st_size for path in files) <= 13_000_000
+    assert sum(path.stat().st_size for path in files) <= 13_500_000
     assert (MODELS / "nano" / "bundle" / "model_int8.tflite").stat().st_size <= 160_000
