@@ -109,7 +109,7 @@ def test_a_file_that_kills_the_station_whenever_it_is_opened_costs_no_other_its_
     for n, (name, contents) in enumerate(sent.items()):
         (inbox / name).write_bytes(contents)
         os.utime(inbox / name, (1e9 + n, 1e9 + n))
-    for on_record in (100, 149):  # all before it, though their batch was not full; then all but it
+    for on_record in (100, 149, 149):  # all before it, though their batch was not full; then all but it
         station = start(inbox, out)
         station.communicate(timeout=60)
         assert station.returncode == -signal.SIGKILL
@@ -220,3 +220,13 @@ def test_an_audit_finds_what_is_wrong(inbox: Path, out: Path) -> None:
         "invalid": 1,
         "torn": 1,
     }
+
+
+def test_an_audit_takes_a_file_of_four_maps_that_was_not_read_for_one_on_record(inbox: Path, out: Path) -> None:
+    sent = {"a": b"bad", "b": b"bad and more"}
+    for name, contents in sent.items():
+        (inbox / name).write_bytes(contents)
+    assert once(inbox, out) == 0
+    found = audit(inbox, out, sent, {"a": 4})
+    assert found.pop("on_record") == 2
+    assert not any(found.values()), found
