@@ -60,6 +60,8 @@ class Answer:
         learned: whether the map, or a turned or mirrored copy, was in the run's training or validation part.
         decision: what the station decides, as in its record; None where there is no bundle.
         held: the classes of its prediction set, the likeliest first; empty where the bundle has no sets.
+        unknown_score: the station's, 0..1: the share of known wafers called the same that are less strange; None where
+            the bundle has none.
     """
 
     prob: NDArray[np.float64]
@@ -68,6 +70,7 @@ class Answer:
     learned: bool = False
     decision: str | None = None
     held: tuple[str, ...] = ()
+    unknown_score: float | None = None
 
     @property
     def call(self) -> int:

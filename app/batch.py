@@ -95,7 +95,8 @@ def _counts(rows: list[Row]) -> str:
     if any(row.call_int8 for row in judged):
         said.append(f"{sum(row.call == row.call_int8 for row in judged):,} with the same call of the int8 model")
     if any(row.decision for row in judged):
-        said.append(f"the station leaves {sum(row.decision == 'review' for row in judged):,} to review")
+        left = {word: sum(row.decision == word for row in judged) for word in ("review", "unknown")}
+        said.append(f"the station leaves {left['review']:,} to review and says unknown of {left['unknown']:,}")
     if labelled := [row for row in judged if row.label]:
         fresh = [row for row in labelled if not row.learned]
         said.append(f"{sum(row.call == row.label for row in fresh):,} of {len(fresh):,} labels met")
@@ -189,6 +190,7 @@ _LOOKS = {
     "call_int8": st.column_config.TextColumn("int8 call"),
     "prob_int8": st.column_config.NumberColumn("int8 probability", format="percent"),
     "decision": st.column_config.TextColumn("Decision"),
+    "unknown_score": st.column_config.NumberColumn("Unknown score", format="%.4f"),
     "may_be": st.column_config.TextColumn("May be"),
     "label": st.column_config.TextColumn("Label"),
     "rows": st.column_config.NumberColumn("Rows"),

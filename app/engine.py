@@ -94,9 +94,9 @@ class Engine:
             prob = self._decision.probabilities(logits)
             learned = np.isin(fingerprints(WaferSet.from_maps(part, label=[UNLABELLED] * len(part))), self._seen)
             for i, grid in enumerate(part):
-                int8 = self._int8(grid)
-                decided = (None, ()) if int8 is None else self._decided(int8)
-                found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), *decided))
+                int8, score = self._judgement(grid)
+                decided = (None, ()) if int8 is None else self._decided(int8, score)
+                found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), *decided, score))
             if progress is not None:
                 progress(len(found) / len(grids))
         return found
@@ -132,16 +132,17 @@ class Engine:
                 self._explainers[method] = Explainer(self._model, method=method)
             return self._explainers[method].heat_maps(WaferSet.from_maps(grids, label=target), target)
 
-    def _int8(self, grid: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+    def _judgement(self, grid: NDArray[np.uint8]) -> tuple[NDArray[np.float64] | None, float | None]:
+        """Return the station's probabilities and unknown score, None where there are none."""
         if self._station is None:
-            return None
+            return None, None
         with self._lock:
-            return self._station.probabilities(grid)
+            return self._station.judgement(grid)
 
-    def _decided(self, prob: NDArray[np.float64]) -> tuple[str, tuple[str, ...]]:
-        """Return the station's decision and prediction set, from (9,) probabilities of its model."""
+    def _decided(self, prob: NDArray[np.float64], score: float | None) -> tuple[str, tuple[str, ...]]:
+        """Return the station's decision and prediction set, from (9,) probabilities and the score of its model."""
         sets = None if self._station is None else self._station.bundle.sets
-        decision = verdict(self._point.moved(prob).tolist(), review_below=self._point.review_below)
+        decision = verdict(self._point.moved(prob).tolist(), score, review_below=self._point.review_below)
         return decision, () if sets is None else tuple(sets.names(prob))
 
 

@@ -50,6 +50,7 @@ def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad:
             paint(wafer, shown, opacity=opacity, label=label, key=pad)
     right.html(
         parts.call_line(answer, about=about)
+        + parts.strangeness(answer)
         + parts.doubt(answer)
         + parts.learned(answer)
         + parts.bars(answer)
@@ -119,5 +120,6 @@ def _similar(reference: Reference, answer: Answer) -> None:
     found = reference.matches(answer.embedding, count=count)
     same = sum(match.wafer.label == answer.call for match in found)
     words = f"among {reference.words}: {same} of {len(found)} are {CLASSES[answer.call]}"
-    head.html(f"<b>Most similar wafers</b> {parts.plain(words)}")
+    title = "Nearest known wafers" if answer.decision == "unknown" else "Most similar wafers"
+    head.html(f"<b>{title}</b> {parts.plain(words)}")
     st.html(parts.matches(found))

@@ -37,6 +37,31 @@ def doubt(answer: Answer) -> str:
     )
 
 
+def stranger(score: float) -> str:
+    """Return an unknown score in words.
+
+    Example:
+        >>> stranger(0.9968)
+        'stranger than 99.6 % of known wafers'
+    """
+    share = int(1000 * score) / 10  # never more than it is
+    return f"stranger than {f'{share:g}' if share < 100 else 'over 99.9'} % of known wafers"
+
+
+def strangeness(answer: Answer) -> str:
+    """Return how unlike the known patterns the wafer is, as a warning where it is unknown; empty without a score."""
+    if answer.unknown_score is None or answer.call_int8 is None:
+        return ""
+    words = f"S{stranger(answer.unknown_score)[1:]} that the station's model calls {CLASSES[answer.call_int8]}."
+    if answer.decision != "unknown":
+        return caption(words)
+    return (
+        f'<div class="doubt" role="alert" data-unknown="{answer.unknown_score:.4f}"><b>Unknown pattern.</b> '
+        f"{words} The call is the nearest of nine names, not a finding. Look at this wafer yourself, beside "
+        "the nearest known wafers below.</div>"
+    )
+
+
 def bars(answer: Answer) -> str:
     """Return the calibrated probabilities of both models as bars, in the order of the classes."""
     both = answer.prob_int8 is not None
@@ -70,6 +95,7 @@ def station(answer: Answer) -> str:
     if answer.decision is None:
         return ""
     words = {"none": "lets it pass as none", "defect": "calls a defect", "review": "leaves it to a person (review)"}
+    words["unknown"] = "says that it knows no such pattern (unknown)"
     may = f" It may be {' or '.join(answer.held)}." if len(answer.held) > 1 else ""
     return caption(f"The station {words.get(answer.decision, f'decides: {answer.decision}')}.{may}")
 

@@ -10,7 +10,7 @@ from app.uploads import Rejected
 from wafer_tf.dies import CLASSES, UNLABELLED, Die
 from wafer_tf.tables import csv_text
 
-DOUBTS = ("all", "may be an escape", "review", "int8 differs", "label differs", "not judged")
+DOUBTS = ("all", "may be an escape", "review", "unknown", "int8 differs", "label differs", "not judged")
 """What the table can be narrowed to."""
 
 
@@ -26,7 +26,8 @@ class Row:
         defect_prob: probability of any defect.
         may_escape: whether a call of none is in doubt.
         call_int8, prob_int8: the same of the station's model.
-        decision: what the station decides: "none", "defect" or "review".
+        decision: what the station decides: "none", "defect", "review" or "unknown".
+        unknown_score: of its model, 0..1.
         may_be: the classes of its prediction set, "Loc or Edge-Loc".
         label: what the file says it is.
         rows, cols, dies, failing: of the map.
@@ -46,6 +47,7 @@ class Row:
     call_int8: str | None = None
     prob_int8: float | None = None
     decision: str | None = None
+    unknown_score: float | None = None
     may_be: str | None = None
     label: str | None = None
     rows: int | None = None
@@ -79,6 +81,7 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
         call_int8=None if int8 is None else CLASSES[int(int8.argmax())],
         prob_int8=None if int8 is None else float(int8.max()),
         decision=answer.decision,
+        unknown_score=answer.unknown_score,
         may_be=" or ".join(answer.held) or None,
         label=None if wafer.label == UNLABELLED else CLASSES[wafer.label],
         rows=wafer.grid.shape[0],
@@ -105,6 +108,7 @@ def narrowed(
         "all": lambda row: True,
         "may be an escape": lambda row: row.may_escape is True,
         "review": lambda row: row.decision == "review",
+        "unknown": lambda row: row.decision == "unknown",
         "int8 differs": lambda row: row.call_int8 is not None and row.call_int8 != row.call,
         "label differs": lambda row: row.label is not None and row.label != row.call,
         "not judged": lambda row: row.call is None,

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from wafer_tf.bundle import GOLDEN, MANIFEST, MIN_GOLDEN, MODEL_FILES, SEAL, Golden, Tensor, load_bundle
+from wafer_tf.bundle import GOLDEN, MANIFEST, MIN_GOLDEN, MODEL_FILES, SEAL, UNKNOWN, Golden, Tensor, load_bundle
 from wafer_tf.command import CommandParser
 from wafer_tf.decision import Decision
 from wafer_tf.errors import ModelError
@@ -137,7 +137,7 @@ def _change_temperature(files: Files, _: Files, rng: np.random.Generator) -> Non
 
 def _change_scale(files: Files, _: Files, rng: np.random.Generator) -> None:
     manifest = json.loads(files[MANIFEST])
-    tensor = manifest[str(rng.choice(["input", "output"]))]
+    tensor = manifest[str(rng.choice([key for key in ("input", "output", "features") if key in manifest]))]
     if rng.random() < 0.5:
         tensor["scale"] *= float(rng.uniform(1.0001, 2))
     else:
@@ -234,7 +234,8 @@ def _few_golden_maps(files: Files, _: Files, rng: np.random.Generator) -> None:
     kept = np.arange(int(rng.integers(1, MIN_GOLDEN)))
     kept = np.resize(kept, int(rng.choice([len(kept), 2 * MIN_GOLDEN])))  # the same maps again and again
     grids = tuple(golden.grids[i] for i in kept)
-    files[GOLDEN] = Golden(grids, golden.logits[kept], golden.probabilities[kept]).to_bytes()
+    features = None if golden.features is None else golden.features[kept]
+    files[GOLDEN] = Golden(grids, golden.logits[kept], golden.probabilities[kept], features).to_bytes()
     reseal(files, json.loads(files[MANIFEST]))
 
 
@@ -261,8 +262,8 @@ def _no_manifest(files: Files, _: Files, rng: np.random.Generator) -> None:
 
 
 def _damaged_and_resealed(files: Files, _: Files, rng: np.random.Generator) -> None:
-    """Truncate or overwrite the golden maps, or truncate the model, and recompute the hashes."""
-    name = str(rng.choice([GOLDEN, MODEL_FILES["int8"]]))
+    """Truncate or overwrite the golden maps, or truncate another file, and recompute the hashes."""
+    name = str(rng.choice([name for name in (GOLDEN, MODEL_FILES["int8"], UNKNOWN) if name in files]))
     content = files[name]
     if name == GOLDEN and rng.random() < 0.5:
         start = int(rng.integers(len(content) - 8))

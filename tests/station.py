@@ -27,11 +27,8 @@ from wafer_tf.synthesis import synthesize
 SIZE = 32
 
 
-def int8_model(seed: int, *, activations: str = "int8", features: bool = False) -> bytes:
-    """Return a tiny CNN of random weights as int8, calibrated on synthetic maps; `activations` may be "int16".
-
-    With `features` it has pooled features beside the logits.
-    """
+def int8_model(seed: int, *, activations: str = "int8") -> bytes:
+    """Return a tiny CNN of random weights as int8, calibrated on synthetic maps; `activations` may be "int16"."""
     import keras
     import tensorflow as tf
 
@@ -39,8 +36,6 @@ def int8_model(seed: int, *, activations: str = "int8", features: bool = False) 
 
     keras.utils.set_random_seed(seed)
     model = build_model(ModelConfig("baseline", SIZE, width=4))
-    if features:
-        model = keras.Model(model.input, {"logits": model.output, "features": model.get_layer("pool").output})
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([to_float(encode(grid, SIZE))[None]] for grid in synthetic(1))
@@ -53,6 +48,24 @@ def int8_model(seed: int, *, activations: str = "int8", features: bool = False) 
     with warnings.catch_warnings():  # that the input's range is calibrated and not given
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
         return bytes(converter.convert())
+
+
+def with_features(content: bytes) -> bytes:
+    """Return a model with what its last layer reads as features beside the logits; one that has any as it is."""
+    from ai_edge_litert.schema_py_generated import SignatureDefT, TensorMapT
+
+    from edge.quantization.quantize import _pack, _unpack
+
+    if TfliteModel(content).feature_count:
+        return content
+    model = _unpack(content)
+    graph = model.subgraphs[0]
+    (logits,) = graph.outputs
+    (last,) = (op for op in graph.operators if logits in op.outputs)
+    graph.outputs = [logits, last.inputs[0]]
+    outputs = [TensorMapT(name, t) for name, t in zip((b"logits", b"features"), graph.outputs, strict=True)]
+    model.signatureDefs = [SignatureDefT([TensorMapT(b"map", graph.inputs[0])], outputs, b"serving_default", 0)]
+    return _pack(model)
 
 
 def synthetic(per_class: int) -> list[NDArray[np.uint8]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from wafer_tf.bundle import MANIFEST, Bundle, load_bundle
 from wafer_tf.command import says_what_to_install
 from wafer_tf.decision import REVIEW_BELOW
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES, UNLABELLED, check_map
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.pattern_bits import pattern_bits
@@ -26,7 +27,8 @@ Wafers: TypeAlias = (
 )
 """What can be classified: a set, a wafer, a map, a list of these, a table with a column `map`, or a file."""
 
-Predict = Callable[[WaferSet, bool], NDArray[np.float64]]
+Predict = Callable[[WaferSet, bool], tuple[NDArray[np.float64], NDArray[np.float64] | None]]
+"""From wafers, and whether to show a bar, to (n, 9) probabilities and (n,) unknown scores, None without any."""
 
 
 class Model:
@@ -61,22 +63,31 @@ class Model:
         Raises:
             InputError: a map that is none, or a file that cannot be read.
         """
-        return self._predict(as_wafer_set(wafers, progress=progress), progress)
+        return self._predict(as_wafer_set(wafers, progress=progress), progress)[0]
 
     @says_what_to_install()
-    def classify(self, wafers: Wafers, *, review_below: float = REVIEW_BELOW, progress: bool = False) -> "pd.DataFrame":
+    def classify(
+        self,
+        wafers: Wafers,
+        *,
+        review_below: float = REVIEW_BELOW,
+        unknown_above: float = UNKNOWN_ABOVE,
+        progress: bool = False,
+    ) -> "pd.DataFrame":
         """Call every wafer by its pattern.
 
         Args:
             wafers: a WaferSet; one map, a (rows, cols) array of 0 (no die), 1 (pass), 2 (fail), or a list of maps; a
                 DataFrame with a column `map`; or the path of a file that `read` knows.
             review_below: probability of the likeliest class under which the decision is "review".
+            unknown_above: unknown score above which the decision is "unknown"; 1: never.
             progress: show a bar on stderr.
 
         Returns:
             A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of
-            it, 0..1), `decision` ("none", "defect" or "review", as a station gives it), then the probability of each of
-            the nine classes under its name.
+            it, 0..1), `decision` ("none", "defect", "unknown" or "review", as a station gives it), then the probability
+            of each of the nine classes under its name. Last, of a bundle that has one, `unknown_score`, 0..1: the share
+            of known wafers called the same that are less strange.
 
         Raises:
             InputError: a map that is none, or a file that cannot be read.
@@ -89,7 +100,8 @@ class Model:
             [['none', 'none']]
         """
         known = as_wafer_set(wafers, progress=progress)
-        table = calls_table(known, self._predict(known, progress), review_below=review_below)
+        limits = {"review_below": review_below, "unknown_above": unknown_above}
+        table = calls_table(known, *self._predict(known, progress), **limits)
         table.attrs["run"] = None if self.run is None else str(self.run)
         return table
 
@@ -181,14 +193,15 @@ def _of_bundle(bundle: Bundle, *, name: str, run: Path | None) -> Model:
 
     proven = ProvenModel(bundle, allow_slow=True)
 
-    def predict(wafers: WaferSet, progress: bool) -> NDArray[np.float64]:
+    def predict(wafers: WaferSet, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         rows = range(len(wafers))
         if progress:
             from tqdm import tqdm
 
             rows = tqdm(rows, desc="classifying", unit="wafer")
-        found = [proven.probabilities(wafers.map(i)) for i in rows]
-        return np.stack(found) if found else np.zeros((0, len(CLASSES)))
+        found = [proven.judgement(wafers.map(i)) for i in rows]
+        probabilities = np.array([one.probabilities for one in found]).reshape(-1, len(CLASSES))
+        return probabilities, np.array([one.unknown_score for one in found], float) if bundle.unknown else None
 
     return Model(name, "int8", run, predict)
 
@@ -202,9 +215,9 @@ def _of_run(folder: Path) -> Model:
     run = RunFolder.open(folder)
     decision, keras_model = run.decision(), run.model()
 
-    def predict(wafers: WaferSet, progress: bool) -> NDArray[np.float64]:
+    def predict(wafers: WaferSet, progress: bool) -> tuple[NDArray[np.float64], None]:
         if not len(wafers):
-            return np.zeros((0, len(CLASSES)))
-        return decision.probabilities(predict_logits(keras_model, wafers, progress=progress))
+            return np.zeros((0, len(CLASSES))), None
+        return decision.probabilities(predict_logits(keras_model, wafers, progress=progress)), None
 
     return Model(str(folder), "float", folder, predict)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import REVIEW_BELOW, verdict
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import UsageError
 from wafer_tf.formats.csv_cells import as_cell
@@ -20,30 +21,39 @@ if TYPE_CHECKING:
 
 
 def calls_table(
-    wafers: "WaferSet", prob: NDArray[np.floating[Any]], *, review_below: float = REVIEW_BELOW
+    wafers: "WaferSet",
+    prob: NDArray[np.floating[Any]],
+    unknown_score: NDArray[np.floating[Any]] | None = None,
+    *,
+    review_below: float = REVIEW_BELOW,
+    unknown_above: float = UNKNOWN_ABOVE,
 ) -> "pd.DataFrame":
     """Return calls as a table.
 
     Args:
         wafers: the n wafers.
         prob: (n, 9) their probabilities; the largest is the call.
-        review_below: probability of the likeliest class under which the decision is "review".
+        unknown_score: (n,) 0..1; None where the model gives none.
+        review_below, unknown_above: see `decision.verdict`.
 
     Returns:
         A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of it,
-        0..1), `decision` ("none", "defect" or "review"), then the probability of each of the nine classes under its
-        name.
+        0..1), `decision` ("none", "defect", "unknown" or "review"), then the probability of each of the nine classes
+        under its name, and `unknown_score` where there is one.
     """
     import pandas as pd
 
+    rows = [None] * len(prob) if unknown_score is None else unknown_score.tolist()
+    limits = {"review_below": review_below, "unknown_above": unknown_above}
     return pd.DataFrame(
         {
             "lot": wafers.lot.astype(object),
             "wafer": wafers.wafer_index,
             "label": [CLASSES[c] for c in prob.argmax(axis=1)],
             "probability": prob.max(axis=1),
-            "decision": [verdict(row.tolist(), review_below=review_below) for row in prob],
+            "decision": [verdict(p, s, **limits) for p, s in zip(prob.tolist(), rows, strict=True)],
             **{name: prob[:, c] for c, name in enumerate(CLASSES)},
+            **({} if unknown_score is None else {"unknown_score": unknown_score}),
         }
     )
 

@@ -192,6 +192,8 @@ def write_calibrated(
         input_size=bundle.input_size,
         decision=bundle.decision,
         golden=bundle.golden,
+        features=bundle.features,
+        unknown=bundle.unknown,
         xnnpack=bundle.xnnpack,
         passed=bundle.passed,
         gate=bundle.gate,

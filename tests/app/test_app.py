@@ -439,6 +439,38 @@ def test_the_station_s_decision_and_what_the_wafer_may_be_are_said_in_words() ->
     assert "The station leaves it to a person (review). It may be none or Loc.<" in unsure
 
 
+def _strange(score: float | None, decision: str) -> Answer:
+    return dataclasses.replace(answer({"Loc": 0.9}, {"Scratch": 0.8}), unknown_score=score, decision=decision)
+
+
+def test_an_unknown_score_is_said_in_words_and_warns_where_the_station_says_unknown() -> None:
+    known, strange = parts.strangeness(_strange(0.7312, "defect")), parts.strangeness(_strange(0.99667, "unknown"))
+    assert "Stranger than 73.1 % of known wafers that the station's model calls Scratch.<" in known
+    assert "alert" not in known
+    assert 'role="alert"' in strange
+    assert "<b>Unknown pattern.</b> Stranger than 99.6 % of known wafers that the station's model calls" in strange
+    assert "the nearest known wafers below" in strange
+    assert parts.strangeness(_strange(None, "defect")) == ""
+    assert "says that it knows no such pattern (unknown).<" in parts.station(_strange(0.99667, "unknown"))
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [(0.0, "0 %"), (0.5, "50 %"), (0.98999, "98.9 %"), (0.99, "99 %"), (0.99999, "99.9 %"), (1.0, "over 99.9 %")],
+)
+def test_a_share_of_known_wafers_is_never_said_to_be_more_than_it_is(score: float, words: str) -> None:
+    assert parts.stranger(score) == f"stranger than {words} of known wafers"
+
+
+def test_unknown_wafers_can_be_picked_out_of_the_table_and_stand_in_the_csv() -> None:
+    rows = [*ROWS, row_of(Wafer("a/9", GRID), _strange(0.9967, "unknown"))]
+    assert narrowed(rows, doubt="unknown") == [4]
+    found = columns(rows)
+    assert (found["decision"][-1], found["unknown_score"][-1]) == ("unknown", 0.9967)
+    assert "unknown_score" not in columns(ROWS)
+    assert "0.996700" in to_csv(rows).splitlines()[-1]
+
+
 def test_columns_without_a_value_are_left_out() -> None:
     assert "label" not in columns([ROWS[2]])
     assert "reason" not in columns(ROWS[:3])

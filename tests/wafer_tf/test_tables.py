@@ -34,6 +34,24 @@ def test_a_call_is_in_review_below_the_given_probability() -> None:
     assert calls_table(wafers, prob, review_below=0.61)["decision"].tolist() == ["review", "review"]
 
 
+def test_an_unknown_score_decides_above_its_limit_and_has_a_column_of_its_own() -> None:
+    wafers = synthesize({"Loc": 1, "none": 1}, seed=5).wafers
+    prob = np.full((2, len(CLASSES)), 0.4 / 8)
+    prob[0, 4] = prob[1, 8] = 0.6
+    table = calls_table(wafers, prob, np.array([0.995, 0.98]))
+    assert table["decision"].tolist() == ["unknown", "none"]
+    assert table["unknown_score"].tolist() == [0.995, 0.98]
+    assert calls_table(wafers, prob, np.array([0.995, 0.98]), unknown_above=1)["decision"].tolist() == [
+        "defect",
+        "none",
+    ]
+    assert calls_table(wafers, prob, np.array([0.5, 0.6]), unknown_above=0.5)["decision"].tolist() == [
+        "defect",
+        "unknown",
+    ]
+    assert "unknown_score" not in calls_table(wafers, prob)
+
+
 def test_whole_numbers_stay_whole_and_what_is_missing_is_empty() -> None:
     table = pd.DataFrame(
         {
