@@ -121,10 +121,11 @@ def calibrated(
         shares = np.bincount(label, minlength=len(CLASSES)) / len(label)
         mix = Mix(f"the mix of {data_name}", tuple(shares.tolist()))
     answers = logits(ProvenModel(bundle, allow_slow=True).tflite, kept, progress="answering")
-    refit = refit_decision(answers, label, split.group, was=bundle.decision, seed=seed)
-    before = _before(bundle, Part(label, bundle.decision.probabilities(answers), split.group), mix, seed)
+    weight = (mix.among(label) / np.maximum(np.bincount(label, minlength=len(CLASSES)), 1))[label]
+    refit = refit_decision(answers, label, split.group, was=bundle.decision, weight=weight, seed=seed)
     part = Part(label, refit.decision.probabilities(answers), split.group)
     operating = find_points(Evidence.of_folds(part, split.part), mix=mix, goals=goals, coverage=coverage, seed=seed)
+    before = _before(bundle, Part(label, bundle.decision.probabilities(answers), split.group), mix, seed)
     golden = bundle.golden
     data_sha256 = content_hash(kept)
     new = replace(
@@ -215,7 +216,10 @@ def format_calibrated(found: Calibrated) -> str:
         f"  maps            {found.data_sha256}",
         "",
         f"Decision: {found.refit.kept}",
-        *(f"  log loss on other groups, {name:<22} {loss:.4f}" for name, loss in found.refit.log_loss.items()),
+        *(
+            f"  log loss at {found.operating.mix.name}, on other groups, {name:<22} {loss:.4f}"
+            for name, loss in found.refit.log_loss.items()
+        ),
         "",
         "The bundle before, on these wafers",
         f"  {'point':<18} {'escapes':>8} {'false alarms':>13} {'review':>7} {'error':>7}",

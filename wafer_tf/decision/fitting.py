@@ -3,7 +3,6 @@
 Temperature scaling follows Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from wafer_tf.dies import CLASSES
 
 _STEPS = np.arange(-1.5, 1.51, 0.1)
 _FOLDS = 5
+_DRAWS = 400
 
 
 def fit_decision(
@@ -67,6 +67,7 @@ def refit_decision(
     group: NDArray[np.integer[Any]],
     *,
     was: Decision,
+    weight: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> Refit:
     """Fit a decision's parameters again by log loss, as many as other groups show to be worth it.
@@ -79,31 +80,34 @@ def refit_decision(
         label: (n,) class index.
         group: (n,) split group.
         was: the decision so far.
+        weight: (n,) how much each wafer counts, so that probabilities answer for the class mix of the fab and not for
+            that of its labelled maps; None for all alike.
         seed: of the draws.
     """
-    raw = logits.astype(np.float64)
-    member = np.unique(group, return_inverse=True)[1]
-    fits: dict[str, Callable[[NDArray[np.bool_]], Decision]] = {
-        REFITS[0]: lambda kept: was,
-        REFITS[1]: lambda kept: Decision(was.bias, _fit_temperature(raw[kept] + np.array(was.bias), label[kept])),
-        REFITS[2]: lambda kept: _fit_all(raw[kept], label[kept], was),
-    }
+    raw, member = logits.astype(np.float64), np.unique(group, return_inverse=True)[1]
+    counts = np.ones(len(raw)) if weight is None else weight / weight.mean()
+
+    def fit(name: str, kept: NDArray[np.bool_]) -> Decision:
+        if name == REFITS[0]:
+            return was
+        if name == REFITS[1]:
+            return Decision(was.bias, _fit_temperature(raw[kept] + np.array(was.bias), label[kept], counts[kept]))
+        return _fit_all(raw[kept], label[kept], counts[kept], was)
+
     losses = {}
-    for name, fit in fits.items():
+    for name in REFITS:
         losses[name] = np.zeros(len(raw))
         for k in range(_FOLDS):
             own = member % _FOLDS == k
-            prob = fit(~own).probabilities(raw[own])
-            losses[name][own] = -np.log(np.maximum(prob[np.arange(len(prob)), label[own]], 1e-12))
-    kept = REFITS[0]
-    times = np.random.default_rng(seed).multinomial(
-        member.max() + 1, np.full(member.max() + 1, 1 / (member.max() + 1)), 400
-    )
+            prob = fit(name, ~own).probabilities(raw[own])
+            losses[name][own] = -counts[own] * np.log(np.maximum(prob[np.arange(len(prob)), label[own]], 1e-12))
+    kept, groups = REFITS[0], int(member.max()) + 1
+    times = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), _DRAWS)
     for name in REFITS[1:]:
         gain = np.bincount(member, weights=losses[kept] - losses[name])
         if (times @ gain > 0).mean() >= 0.95:
             kept = name
-    found = fits[kept](np.ones(len(raw), bool))
+    found = fit(kept, np.ones(len(raw), bool))
     rounded = Decision(tuple(round(b, 4) for b in found.bias), round(found.temperature, 4))
     return Refit(rounded, kept, {name: float(loss.mean()) for name, loss in losses.items()})
 
@@ -177,7 +181,9 @@ def _fit_bias(logits: NDArray[np.float64], label: NDArray[np.integer[Any]]) -> N
     return np.asarray(bias - bias.mean())
 
 
-def _fit_all(logits: NDArray[np.float64], label: NDArray[np.integer[Any]], was: Decision) -> Decision:
+def _fit_all(
+    logits: NDArray[np.float64], label: NDArray[np.integer[Any]], weight: NDArray[np.float64], was: Decision
+) -> Decision:
     """Fit temperature and biases together by log loss, from where they were."""
     from scipy.optimize import minimize
     from scipy.special import log_softmax
@@ -188,10 +194,10 @@ def _fit_all(logits: NDArray[np.float64], label: NDArray[np.integer[Any]], was: 
         sharpness, bias = np.exp(x[0]), x[1:]
         scaled = (logits + bias) * sharpness
         log_prob = log_softmax(scaled, axis=1)
-        error = np.exp(log_prob) - true
+        error = (np.exp(log_prob) - true) * weight[:, None]
         moved = bias - was.bias
         slope = np.concatenate([[(error * scaled).sum()], error.sum(axis=0) * sharpness + 2 * moved])
-        return float((-log_prob[true > 0].sum() + np.square(moved).sum()) / n), slope / n
+        return float((-(weight * log_prob[true > 0]).sum() + np.square(moved).sum()) / n), slope / n
 
     start = np.concatenate([[-np.log(was.temperature)], was.bias])
     bounds = [(-np.log(10), np.log(5)), *((b - 10, b + 10) for b in was.bias)]
@@ -199,11 +205,14 @@ def _fit_all(logits: NDArray[np.float64], label: NDArray[np.integer[Any]], was: 
     return Decision(tuple(x[1:].tolist()), float(np.exp(-x[0])))
 
 
-def _fit_temperature(logits: NDArray[np.float64], label: NDArray[np.integer[Any]]) -> float:
+def _fit_temperature(
+    logits: NDArray[np.float64], label: NDArray[np.integer[Any]], weight: NDArray[np.float64] | None = None
+) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     def log_loss(log_t: float) -> float:
-        return -float(log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(label)), label].mean())
+        of_truth = log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(label)), label]
+        return -float(np.average(of_truth, weights=weight))
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(np.log(0.2), np.log(10)), method="bounded").x))

@@ -86,7 +86,7 @@ def judge_sets(evidence: Evidence, *, coverage: float = COVERAGE, draws: int = 1
     def of_class(c: int) -> ClassCoverage:
         of = judged.label == c
         member = np.unique(judged.group[of], return_inverse=True)[1]
-        sums = np.stack([np.bincount(member, weights=hit[of]), np.bincount(member)], axis=1).astype(float)
+        sums = np.stack([np.bincount(member, weights=hit[of]), np.bincount(member)], axis=1).astype(np.float64)
         found = (
             Bootstrap(sums, lambda s: {"covered": s[..., 0] / s[..., 1]}, draws=draws, seed=seed) if len(sums) else None
         )

@@ -18,7 +18,7 @@ from wafer_tf.scoring.call_costs import DEFECTS, Costs, effective_groups, measur
 from wafer_tf.scoring.coverage import SetScores, judge_sets
 from wafer_tf.scoring.evidence import Evidence, Part
 from wafer_tf.scoring.mix import NATURAL, Mix
-from wafer_tf.scoring.selective import Goal, Proof, Step, draw, groups_to_prove, provable_rate, prove
+from wafer_tf.scoring.selective import Goal, Proof, draw, groups_to_prove, provable_rate, prove
 
 FEW_ESCAPES, FEW_FALSE_ALARMS = "few-escapes", "few-false-alarms"
 MAX_ESCAPE_RATE = 0.02
@@ -133,18 +133,18 @@ def find_points(
     Raises:
         InputError: wafers that choose or judge without a none wafer, or without a defect that the mix has.
     """
-    for word, parts in zip(("chooses", "judges"), zip(*evidence.parts(), strict=True), strict=True):
-        for part in parts:
-            _check(word, part, mix)
+    for choose, judge in evidence.parts():
+        _check("chooses", choose, mix)
+        _check("judges", judge, mix)
     judged, shipped = evidence.wafers.at(evidence.judged), evidence.wafers.at(evidence.final)
     proofs = tuple(prove(shipped, goal, mix=mix, seed=seed) for goal in goals)
-    final = _choose(shipped, mix, [_point_of(proof.proven) for proof in proofs], goals)
-    rounds = []
-    for choose, _ in evidence.parts():
-        proven = [prove(choose, goal, mix=mix, seed=seed).proven for goal in goals]
-        rounds.append(_choose(choose, mix, [_point_of(step) for step in proven], goals))
-    judging = [judge for _, judge in evidence.parts()]
-    balanced = _costs(judging, [Point()] * len(judging), mix, draws, seed)
+    final = _choose(shipped, mix, proofs)
+    rounds = [
+        _choose(choose, mix, [prove(choose, goal, mix=mix, seed=seed) for goal in goals])
+        for choose, _ in evidence.parts()
+    ]
+    parts = [judge for _, judge in evidence.parts()]
+    balanced = _costs(parts, [Point()] * len(parts), mix, draws, seed)
     first = min((choose for choose, _ in evidence.parts()), key=len)
     lacking = {name: _too_few(name, first, mix) for name in (FEW_ESCAPES, FEW_FALSE_ALARMS)}
     for proof in proofs:
@@ -156,7 +156,7 @@ def find_points(
             name,
             point,
             [found[name] for found in rounds],
-            judging,
+            parts,
             balanced,
             lacking.get(name, ""),
             mix,
@@ -182,10 +182,6 @@ def find_points(
         proofs=proofs,
         sets=judge_sets(evidence, coverage=coverage, draws=draws, seed=seed),
     )
-
-
-def _point_of(step: Step | None) -> Point | None:
-    return None if step is None else Point(step.review_below)
 
 
 def none_margin(prob: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -257,9 +253,11 @@ def _too_few(name: str, part: Part, mix: Mix) -> str:
     )
 
 
-def _choose(part: Part, mix: Mix, proven: Sequence[Point | None], goals: Sequence[Goal]) -> dict[str, Point | None]:
+def _choose(part: Part, mix: Mix, proofs: Sequence[Proof]) -> dict[str, Point | None]:
     found = {BALANCED: Point(), FEW_ESCAPES: few_escapes(part, mix), FEW_FALSE_ALARMS: few_false_alarms(part, mix)}
-    return found | {goal.name: point for goal, point in zip(goals, proven, strict=True)}
+    for proof in proofs:
+        found[proof.goal.name] = None if proof.proven is None else Point(proof.proven.review_below)
+    return found
 
 
 def _judge(

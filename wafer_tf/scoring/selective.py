@@ -152,7 +152,7 @@ def draw(part: Part, mix: Mix, *, seed: int) -> NDArray[np.int64]:
     shares = mix.among(part.label[rows])
     wanted = shares / np.maximum(np.bincount(part.label[rows], minlength=len(CLASSES)), 1)
     kept = np.random.default_rng([seed, 1]).random(len(rows)) * wanted.max() < wanted[part.label[rows]]
-    return np.asarray(rows[kept])
+    return np.asarray(rows[kept], np.int64)
 
 
 def upper_limit(errors: int, n: float, confidence: float = CONFIDENCE) -> float:
