@@ -14,6 +14,7 @@ from wafer_tf.errors import ModelError, UsageError
 
 REVIEW = len(CLASSES)
 """What `Point.called` gives for a wafer that a person should look at, beside the nine classes."""
+MAX_SHIFT = 50.0
 MAX_POINTS, MAX_NAME = 20, 40
 
 
@@ -33,8 +34,10 @@ class Point:
     def __post_init__(self) -> None:
         if not 0 <= self.review_below <= 1:
             raise ModelError(f"operating point: review_below {self.review_below}; expected 0 to 1.")
-        if not abs(self.none_shift) <= 50:
-            raise ModelError(f"operating point: none_shift {self.none_shift}; expected -50 to 50.")
+        if not abs(self.none_shift) <= MAX_SHIFT:
+            raise ModelError(
+                f"operating point: none_shift {self.none_shift}; expected {-MAX_SHIFT:g} to {MAX_SHIFT:g}."
+            )
 
     def moved(self, prob: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (..., 9) probabilities as this point sees them, by which a wafer is called.

@@ -22,7 +22,7 @@ COVERAGE = 0.9
 
 Measured on the released models' answers out of fold: at 0.9 the likeliest class alone is enough for 98 % (`wafer`) and
 94 % (`nano`) of the wafers, and the hard classes (Scratch, Loc, Donut, Edge-Loc) gain 4 to 20 points over the call
-alone; at 0.95 two to three times as many wafers get more than one name.
+alone; at 0.95 about twice as many wafers get more than one name.
 """
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.decision.points import BALANCED, REVIEW, Point
+from wafer_tf.decision.points import BALANCED, MAX_SHIFT, REVIEW, Point
 from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import InputError
@@ -59,7 +59,7 @@ class Named:
         promise: what the name says, in words.
         point: what is shipped; None where the wafers that choose do not give one.
         limit: of the rate that the name promises; None where it promises none.
-        rates: that rate in each round, on the wafers that judge; NaN where the round gives no point.
+        rates: that rate in each round, on the wafers that judge; NaN where the round gives no point, or they no rate.
         costs: on all wafers that judge, each by the point of its round; None where a round gives none.
         kept: whether the name holds there. A point that is not kept is not offered.
         why: it is not, in words; else empty.
@@ -133,10 +133,10 @@ def find_points(
     Raises:
         InputError: wafers that choose or judge without a none wafer, or without a defect that the mix has.
     """
-    for choose, judge in evidence.parts():
-        _check("chooses", choose, mix)
-        _check("judges", judge, mix)
     judged, shipped = evidence.wafers.at(evidence.judged), evidence.wafers.at(evidence.final)
+    for choose, _ in evidence.parts():
+        _check("chooses", choose, mix)
+    _check("judges", judged, mix)
     proofs = tuple(prove(shipped, goal, mix=mix, seed=seed) for goal in goals)
     final = _choose(shipped, mix, proofs)
     rounds = [
@@ -215,7 +215,7 @@ def few_escapes(part: Part, mix: Mix) -> Point | None:
     if rate is None:
         return None
     shift = curve.shift[np.flatnonzero(curve.escape_rate <= rate + 1e-9)[-1]]
-    return Point(none_shift=float(np.floor(shift * 1e4) / 1e4))
+    return Point(none_shift=float(np.clip(np.floor(shift * 1e4) / 1e4, -MAX_SHIFT, MAX_SHIFT)))
 
 
 def few_false_alarms(part: Part, mix: Mix) -> Point | None:
@@ -226,7 +226,7 @@ def few_false_alarms(part: Part, mix: Mix) -> Point | None:
     if rate is None:
         return None
     shift = curve.shift[np.flatnonzero(curve.false_alarm_rate <= rate + 1e-9)[0]]
-    return Point(none_shift=float(np.ceil(shift * 1e4) / 1e4))
+    return Point(none_shift=float(np.clip(np.ceil(shift * 1e4) / 1e4, -MAX_SHIFT, MAX_SHIFT)))
 
 
 def _sure_rate(part: Part, mix: Mix, limit: float, kept: NDArray[np.bool_], now: float) -> float | None:
@@ -273,7 +273,7 @@ def _judge(
     seed: int,
 ) -> Named:
     goal = next((goal for goal in goals if goal.name == name), None)
-    promise = RULES[name] if goal is None else f"at most {goal.max_error:.3g} of the wafers answered are called wrong"
+    promise = RULES[name] if goal is None else goal.promise
     found = [one for one in rounds if one is not None]
     if point is None or len(found) < len(rounds):
         return Named(name, promise, None, None, (np.nan,) * len(rounds), None, kept=False, why=lacking)
@@ -285,10 +285,19 @@ def _judge(
         rates = [wrong / max(answered, 1) for wrong, answered in answers]
         wrong, answered = np.sum(answers, axis=0)
         limit, rate = goal.max_error, float(wrong / max(answered, 1))
+        for most, found_rate, what in (
+            (goal.max_escapes, costs.escape_rate.value, "of the defects called none"),
+            (goal.max_false_alarms, costs.false_alarm_rate.value, "of the none wafers flagged"),
+        ):
+            if most is not None and found_rate > most:
+                why = f"{found_rate:.2%} {what} on the wafers that judge, above {most:.2%}"
+                return Named(name, promise, point, limit, tuple(rates), costs, kept=False, why=why)
     else:
         key = "escape_rate" if name == FEW_ESCAPES else "false_alarm_rate"
-        each = [_costs([part], [one], mix, 0, seed) for part, one in zip(parts, found, strict=True)]
-        rates = [getattr(one, key).value for one in each]
+        rates = [
+            getattr(_costs([part], [one], mix, 0, seed), key).value if _whole(part, mix) else np.nan
+            for part, one in zip(parts, found, strict=True)
+        ]
         limit = MAX_ESCAPE_RATE if name == FEW_ESCAPES else MAX_FALSE_ALARM_RATE
         rate = getattr(costs, key).value
         if rate >= (other := getattr(balanced, key).value):
@@ -310,6 +319,12 @@ def _drawn_errors(part: Part, point: Point, mix: Mix, seed: int) -> tuple[int, i
     drawn = part.at(draw(part, mix, seed=seed))
     called = point.called(drawn.prob)
     return int(((called != REVIEW) & (called != drawn.label)).sum()), int((called != REVIEW).sum())
+
+
+def _whole(part: Part, mix: Mix) -> bool:
+    """Whether a part has a none wafer, and a defect that the mix holds."""
+    none = part.label == NONE
+    return bool(none.any() and mix.array[part.label[~none]].any())
 
 
 def _check(what: str, part: Part, mix: Mix) -> None:

@@ -63,6 +63,16 @@ class Goal:
         others = self.max_escapes is not None or self.max_false_alarms is not None
         return f"proven-{100 * self.max_error:g}-percent{'-and-more' if others else ''}"
 
+    @property
+    def promise(self) -> str:
+        """The same in words."""
+        words = [f"of the wafers answered at most {self.max_error:.3g} are called wrong"]
+        if self.max_escapes is not None:
+            words.append(f"of the defects at most {self.max_escapes:.3g} are answered none")
+        if self.max_false_alarms is not None:
+            words.append(f"of the none wafers at most {self.max_false_alarms:.3g} are answered as a defect")
+        return ", ".join(words)
+
 
 @dataclass(frozen=True)
 class Step:
