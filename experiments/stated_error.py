@@ -167,7 +167,8 @@ def behaviour(bundle: "Bundle", part: "Part") -> dict[str, Any]:
     from wafer_tf.scoring.call_costs import measure
     from wafer_tf.scoring.mix import NATURAL
 
-    loss = -np.log(np.maximum(part.prob[np.arange(len(part)), part.label], 1e-12)).mean()
+    weight = (NATURAL.array / np.bincount(part.label, minlength=len(CLASSES)))[part.label]
+    loss = np.average(-np.log(np.maximum(part.prob[np.arange(len(part)), part.label], 1e-12)), weights=weight)
     found: dict[str, Any] = {"log_loss": round(float(loss), 4), "points": {}}
     for name, point in bundle.points.items():
         costs = measure(part.label, point.called(part.prob), part.group, mix=NATURAL, draws=0, seed=0)
