@@ -95,8 +95,8 @@ class Engine:
             learned = np.isin(fingerprints(WaferSet.from_maps(part, label=[UNLABELLED] * len(part))), self._seen)
             for i, grid in enumerate(part):
                 int8, score = self._judgement(grid)
-                decided = (None, ()) if int8 is None else self._decided(int8, score)
-                found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), *decided, score))
+                decision, held = (None, ()) if int8 is None else self._decided(int8, score)
+                found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), decision, held, score))
             if progress is not None:
                 progress(len(found) / len(grids))
         return found

@@ -1,8 +1,9 @@
 """Fit a bundle's decision, prediction sets and operating points to another fab's labelled wafers, without training.
 
 The int8 model stays as it is, byte for byte. What is fitted anew: temperature and class biases, where wafers of other
-groups show that it is worth it; the thresholds of the prediction sets; the operating points, of which those that keep
-their names are offered. The new bundle names the old one and the maps.
+groups show that it is worth it; the thresholds of the prediction sets; the unknown score, so that the fab's own
+patterns are known; the operating points, of which those that keep their names are offered. The new bundle names the
+old one and the maps.
 """
 
 import argparse

@@ -52,6 +52,7 @@ class FitConfig:
         patience: epochs without a better validation macro-F1 after which training stops.
         unknown_epochs: of what learns to tell patterns that are none of the nine, once the classifier is trained; 0
             leaves it out. See `training.unknown`.
+        also_known: path of labelled wafers of another fab, which are not to be unknown either; None for none.
     """
 
     data: str | None = None
@@ -81,6 +82,7 @@ class FitConfig:
     weight_average: float = 0.0
     patience: int = 20
     unknown_epochs: int = 6
+    also_known: str | None = None
     class_weights: str = "sqrt"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.0

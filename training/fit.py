@@ -116,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
         "then learn from drawn patterns what is none of the nine: training.unknown; 0 leaves it out",
         metavar="N",
     )
+    fit.add_argument(
+        "--also-known", metavar="PATH", help="labelled wafers of another fab, which are not to be unknown either"
+    )
     flag(fit, "--batch-size", d.batch_size, "maps per step, over all devices", metavar="N")
     flag(fit, "--learning-rate", d.learning_rate, "peak, after one epoch; then a cosine to zero", metavar="RATE")
     flag(fit, "--weight-decay", d.weight_decay, "AdamW's", metavar="RATE")

@@ -20,7 +20,7 @@ from wafer_tf.errors import GateError, ModelError
 from wafer_tf.released import NAMES
 
 EXAMPLE = """example:
-  python -m training.release --data wm811k_full_dev.npz wm811k_none_extra.npz
+  python -m training.release --data wm811k_full_dev.npz wm811k_none_extra.npz --also-known mixedwm38_dev.npz
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy gate failed"""
 
@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m training.release", __doc__, epilog=EXAMPLE)
     p.add_argument("--data", required=True, nargs="+", metavar="PATH", help="labelled maps, in one file or several")
+    p.add_argument("--also-known", metavar="PATH", help="labelled wafers of another fab: training.unknown")
     p.add_argument("--work", type=Path, default=Path("runs/release"), metavar="DIR", help="default runs/release")
     p.add_argument("--out", type=Path, default=Path("models"), metavar="DIR", help="default models")
     p.add_argument(
@@ -95,6 +96,7 @@ def _release(args: argparse.Namespace) -> None:
     maps = args.work / "wafers.parquet"
     if not maps.exists():
         _call("wafer_tf.readers", [*args.data, str(maps)])
+    also_known = [] if args.also_known is None else ["--also-known", args.also_known]
     for name, flags in TRAININGS.items():
         run = args.work / name
         if (run / "DONE").exists():
@@ -102,7 +104,7 @@ def _release(args: argparse.Namespace) -> None:
         elif (run / "config.json").exists():
             _call("training.fit", ["--resume", str(run)])
         else:
-            _call("training.fit", ["--data", str(maps), *flags, "--out", str(run)])
+            _call("training.fit", ["--data", str(maps), *flags, *also_known, "--out", str(run)])
     for name in NAMES:
         if not (args.work / name / "bundle").exists():
             _call("edge.convert", ["--int8", str(args.work / name), "--bundle-version", str(args.bundle_version)])

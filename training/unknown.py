@@ -9,7 +9,7 @@ fifth of the families of patterns, are left out in turn. Finished folds are not 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m training.unknown", __doc__, epilog=EXAMPLE)
     p.add_argument("run", type=run_folder, metavar="RUN", help="a finished run folder")
+    p.add_argument(
+        "--also-known", metavar="PATH", help="labelled wafers of another fab, which are not to be flagged either"
+    )
     p.add_argument("--overwrite", action="store_true", help="teach it anew")
     return p
 
@@ -74,10 +77,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     args = parser().parse_args(argv)
-    return run_command(lambda: _teach(args.run, overwrite=args.overwrite))
+    return run_command(lambda: _teach(args.run, also_known=args.also_known, overwrite=args.overwrite))
 
 
-def _teach(path: Path, *, overwrite: bool) -> None:
+def _teach(path: Path, *, also_known: str | None, overwrite: bool) -> None:
     run = RunFolder.open(path)
     if (path / NUMBERS).exists() and not overwrite:
         raise UsageError(f"{path / NUMBERS}: is there already; --overwrite teaches the run anew.")
@@ -89,6 +92,8 @@ def _teach(path: Path, *, overwrite: bool) -> None:
     from wafer_tf.splitting.splits import Split
 
     config = load_config(run)
+    if also_known is not None:
+        config = replace(config, also_known=also_known)
     prepare(seed=config.seed, precision="float32", require_gpu=False)
     wafers = load_data(config)
     with run.locked():
@@ -112,6 +117,7 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     from wafer_tf.synthesis.others import KIN, NAMES
     from wafer_tf.whole_files import whole_path, write_whole
 
+    also_known = None if config.also_known is None else labelled(config.also_known)
     known: list[Answers] = []
     rows: list[NDArray[np.int64]] = []
     others: dict[str, Answers] = {}
@@ -124,7 +130,7 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
         else:
             print(f"unknown patterns: fold {fold + 1} of {split.folds}", file=sys.stderr)
             model, numbers = branch_of(
-                config, run.model(), wafers.select(learned), [n for n in NAMES if n not in unseen]
+                config, run.model(), wafers.select(learned), [n for n in NAMES if n not in unseen], also_known
             )
             answered = _answers(run, model, numbers, wafers.select(judged))
             found = {"parts": answered.parts, "called": answered.called}
@@ -140,7 +146,7 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
         others |= {name: Answers(found[f"{name} parts"], found[f"{name} called"]) for name in unseen}
     print("unknown patterns: the model that ships", file=sys.stderr)
     learned = np.arange(len(wafers)) if split.folds else split.train
-    model, numbers = branch_of(config, run.model(), wafers.select(learned), NAMES)
+    model, numbers = branch_of(config, run.model(), wafers.select(learned), NAMES, also_known)
     if not split.folds:
         rows = [split.validation, split.test]
         known = [_answers(run, model, numbers, wafers.select(part)) for part in rows]
@@ -170,7 +176,11 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
 
 
 def branch_of(
-    config: "FitConfig", classifier: "keras.Model", wafers: "WaferSet", families: Sequence[str]
+    config: "FitConfig",
+    classifier: "keras.Model",
+    wafers: "WaferSet",
+    families: Sequence[str],
+    also_known: "WaferSet | None" = None,
 ) -> tuple["keras.Model", tuple[Any, Any, Any]]:
     """Train a branch; return the model with it and the mean, whitening and head of `Unknown`.
 
@@ -179,6 +189,7 @@ def branch_of(
         classifier: whose layers are shared, and stay as they are.
         wafers: known ones, labelled.
         families: of `synthesis.others`, which the branch learns as unknown.
+        also_known: labelled wafers of another fab; the distance has centres of its classes too.
     """
     import keras
     from tqdm.keras import TqdmCallback
@@ -233,8 +244,26 @@ def branch_of(
         callbacks=[TqdmCallback(verbose=0, desc="unknown patterns")],
     )
     some = real.select(np.sort(rng.permutation(len(real))[:DISTANCE_MAPS]))
-    mean, whiten = fit_distance(features_of(model, some)[1], some.label)
-    return model, (mean, whiten, head_of(model))
+    features, label = features_of(model, some)[1], some.label
+    if also_known is not None:
+        features = np.concatenate([features, features_of(model, also_known)[1]])
+        label = np.concatenate([label, also_known.label + len(CLASSES)])
+    return model, (*fit_distance(features, label), head_of(model))
+
+
+def labelled(path: str) -> "WaferSet":
+    """Read the labelled wafers of a file.
+
+    Raises:
+        InputError: it holds none, or cannot be read.
+    """
+    from wafer_tf.errors import InputError
+    from wafer_tf.readers import read
+
+    wafers = read(path)
+    if not wafers.labelled.any():
+        raise InputError(f"{path}: no labelled wafer; expected wafers of known classes (--also-known).")
+    return wafers.select(wafers.labelled)
 
 
 def _answers(run: RunFolder, model: "keras.Model", numbers: tuple[Any, Any, Any], wafers: "WaferSet") -> Answers:

@@ -100,8 +100,8 @@ class Model:
             [['none', 'none']]
         """
         known = as_wafer_set(wafers, progress=progress)
-        limits = {"review_below": review_below, "unknown_above": unknown_above}
-        table = calls_table(known, *self._predict(known, progress), **limits)
+        prob, score = self._predict(known, progress)
+        table = calls_table(known, prob, score, review_below=review_below, unknown_above=unknown_above)
         table.attrs["run"] = None if self.run is None else str(self.run)
         return table
 

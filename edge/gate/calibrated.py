@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.gate.candidate import logits
 from edge.gate.provenance import commit
 from wafer_tf.as_json import to_json
 from wafer_tf.bundle import CARD, Bundle, write_bundle
@@ -17,8 +17,11 @@ from wafer_tf.bundle_files import read_file
 from wafer_tf.decision.fitting import Refit, refit_decision
 from wafer_tf.decision.points import Point
 from wafer_tf.decision.sets import Sets
+from wafer_tf.decision.unknown_fitting import refit_unknown
 from wafer_tf.dies import CLASSES
+from wafer_tf.encoding import encode
 from wafer_tf.errors import InputError
+from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.inference.proven import ProvenModel
 from wafer_tf.reporting.operating_report import format_summary
 from wafer_tf.reporting.words import bullet, short
@@ -120,10 +123,13 @@ def calibrated(
     if mix is None:
         shares = np.bincount(label, minlength=len(CLASSES)) / len(label)
         mix = Mix(f"the mix of {data_name}", tuple(shares.tolist()))
-    answers = logits(ProvenModel(bundle, allow_slow=True).tflite, kept, progress="answering")
+    answers, features = _answers(ProvenModel(bundle, allow_slow=True).tflite, kept)
     weight = (mix.among(label) / np.maximum(np.bincount(label, minlength=len(CLASSES)), 1))[label]
     refit = refit_decision(answers, label, split.group, was=bundle.decision, weight=weight, seed=seed)
     part = Part(label, refit.decision.probabilities(answers), split.group)
+    unknown = None
+    if bundle.unknown is not None:
+        unknown = refit_unknown(bundle.unknown, features, label, part.prob.argmax(axis=1), split.part)
     operating = find_points(Evidence.of_folds(part, split.part), mix=mix, goals=goals, coverage=coverage, seed=seed)
     before = _before(bundle, Part(label, bundle.decision.probabilities(answers), split.group), mix, seed)
     golden = bundle.golden
@@ -134,6 +140,7 @@ def calibrated(
         golden=replace(golden, probabilities=refit.decision.probabilities(bundle.output.dequantize(golden.logits))),
         points=operating.offered,
         sets=operating.sets.shipped,
+        unknown=unknown,
         gate={**bundle.gate, "of_bundle": bundle.sha256, "of_decision": bundle.decision.to_json()},
         provenance={
             **bundle.provenance,
@@ -161,6 +168,16 @@ def calibrated(
         before=before,
         operating=operating,
     )
+
+
+def _answers(model: TfliteModel, wafers: WaferSet) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return (n, 9) real logits and (n, d) features of every map, in order; d is 0 where the file gives none."""
+    from tqdm import tqdm
+
+    shown = tqdm(range(len(wafers)), desc="answering", unit="map")
+    answers = [model.answer(encode(wafers.map(i), model.input_size)) for i in shown]
+    none = np.zeros(0, np.float32)
+    return np.stack([found for found, _ in answers]), np.stack([none if f is None else f for _, f in answers])
 
 
 def write_calibrated(

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from wafer_tf.decision.unknown import Unknown, parts, strangeness
-from wafer_tf.decision.unknown_fitting import CLASS_TIMES, LEVELS, fit_distance, fit_quantiles, fit_unknown
+from wafer_tf.decision.unknown_fitting import (
+    CLASS_TIMES,
+    LEVELS,
+    fit_distance,
+    fit_quantiles,
+    fit_unknown,
+    refit_unknown,
+)
 from wafer_tf.dies import CLASSES, NONE
 from wafer_tf.errors import ModelError
 
@@ -78,7 +85,7 @@ def test_the_distance_has_unit_covariance_about_the_means_of_the_classes() -> No
     mean, whiten = fit_distance(mixed, label)
     np.testing.assert_allclose(mean[1] - mean[0], [5, -3, 2], atol=0.3)
     white = (mixed - mean[label]) @ whiten.astype(float)
-    np.testing.assert_allclose(np.cov(white.T), np.eye(3), atol=0.02)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(3), atol=0.05)  # rounding's error is in it
 
 
 def test_known_wafers_are_above_a_score_as_often_as_it_says_and_no_class_much_oftener() -> None:
@@ -100,3 +107,18 @@ def test_a_fitted_score_is_the_share_of_known_wafers_below() -> None:
     score = unknown.score_of(RNG.normal(size=(20_000, 2)), called)
     for share in (0.5, 0.9, 0.99):
         assert (score > share).mean() == pytest.approx(1 - share, abs=0.01)
+
+
+def test_a_score_refitted_to_another_fab_knows_its_classes_and_flags_as_few_of_its_wafers() -> None:
+    known = RNG.normal(size=(4000, 4))
+    mean, whiten = fit_distance(known, np.full(4000, NONE))
+    found = parts(known, mean, whiten, np.zeros(5, np.float32))
+    unknown = fit_unknown(mean, whiten, np.zeros(5, np.float32), found, np.full(4000, NONE))
+    label = RNG.integers(0, 2, 3000)
+    features = RNG.normal(size=(3000, 4)) + np.where(label, 8, -8)[:, None]  # far from what was known
+    assert (unknown.score(features, label) > 0.99).all()
+    new = refit_unknown(unknown, features, label, label, np.arange(3000) % 5)
+    assert len(new.mean) == len(mean) + 2
+    fresh = RNG.normal(size=(3000, 4)) + np.where(label, 8, -8)[:, None]
+    assert (new.score(fresh, label) > 0.99).mean() == pytest.approx(0.01, abs=0.006)
+    assert (new.score(fresh * 3, label) > 0.99).all()

@@ -22,6 +22,9 @@ from wafer_tf.errors import ModelError
 
 UNKNOWN_ABOVE = 0.99
 """Score above which the decision is "unknown", unless a user says otherwise: one known wafer in a hundred has it."""
+MIN_DIES = 250
+"""Dies under which a wafer has no score: 99.99 % of WM-811K's have 477 or more, and on coarser grids the models call
+patterns strange that are only coarse."""
 MAX_BYTES = 200_000
 """Of the file; a larger one is refused."""
 _UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, TypeError, MemoryError)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.decision.unknown import Unknown, strangeness
+from wafer_tf.decision.unknown import Unknown, parts, strangeness
 from wafer_tf.dies import CLASSES
 
 LEVELS = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999, 1.0])
@@ -14,6 +14,8 @@ CLASS_TIMES = 10
 """A class's own wafers may be above a score so many times as often as all known wafers are, and no oftener. With one
 threshold for all, most Near-full wafers were unknown; with one for each class, the rare ones' few strange wafers moved
 it so far that half as many patterns were found."""
+LEAST_OF_CLASS = 20
+"""Wafers of a class of another fab that make a centre."""
 _RIDGE = 1e-6
 
 
@@ -22,15 +24,19 @@ def fit_distance(
 ) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
     """Return the (k, d) means of the classes in `label` and the (d, d) whitening of their common covariance.
 
+    The error of rounding to int8 is added to the covariance: where features hardly differ, it would be taken for
+    strangeness.
+
     Args:
         features: (n, d) of wafers of known classes.
-        label: (n,) index into CLASSES.
+        label: (n,) class; wafers of another fab may have classes of their own.
     """
     known = np.unique(label)
     mean = np.stack([features[label == c].mean(axis=0, dtype=np.float64) for c in known])
     off = features - mean[np.searchsorted(known, label)]
     covariance = off.T @ off / len(off)
-    covariance += _RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    step = (features.max() - min(features.min(), 0)) / 255
+    covariance += (step**2 / 12 + _RIDGE * np.trace(covariance) / len(covariance)) * np.eye(len(covariance))
     values, vectors = np.linalg.eigh(covariance)
     return mean.astype(np.float32), (vectors / np.sqrt(values)).astype(np.float16)
 
@@ -70,3 +76,31 @@ def fit_unknown(
     """
     scale = np.quantile(found, SCALE, axis=0).T
     return Unknown(mean, whiten, head, scale, LEVELS.copy(), fit_quantiles(strangeness(found, scale), called))
+
+
+def refit_unknown(
+    unknown: Unknown,
+    features: NDArray[np.floating[Any]],
+    label: NDArray[np.integer[Any]],
+    called: NDArray[np.integer[Any]],
+    fold: NDArray[np.integer[Any]],
+) -> Unknown:
+    """Return the score for another fab's wafers: their classes become centres too, and their strangeness the measure.
+
+    Args:
+        unknown: the score so far.
+        features: (n, d) of the fab's wafers.
+        label: (n,) their classes, index into CLASSES.
+        called: (n,) what they are called.
+        fold: (n,); a wafer is measured by the centres of the other folds.
+    """
+
+    def centres(rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+        own = [features[rows & (label == c)] for c in range(len(CLASSES))]
+        means = [each.mean(axis=0, dtype=np.float64) for each in own if len(each) >= LEAST_OF_CLASS]
+        return np.concatenate([unknown.mean, *(mean[None].astype(np.float32) for mean in means)])
+
+    found = np.zeros((len(features), 2))
+    for k in np.unique(fold):
+        found[fold == k] = parts(features[fold == k], centres(fold != k), unknown.whiten, unknown.head)
+    return fit_unknown(centres(np.ones(len(label), bool)), unknown.whiten, unknown.head, found, called)

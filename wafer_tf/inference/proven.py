@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.bundle import MANIFEST, Bundle
+from wafer_tf.decision.unknown import MIN_DIES
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError
@@ -28,7 +29,7 @@ class Judgement(NamedTuple):
     Attributes:
         probabilities: (9,) calibrated, in the order of CLASSES.
         unknown_score: 0..1, the share of known wafers called the same that are less strange; None where the bundle has
-            no unknown score.
+            no unknown score, or the wafer fewer than MIN_DIES dies.
     """
 
     probabilities: NDArray[np.float64]
@@ -82,7 +83,7 @@ class ProvenModel:
         """Return the probabilities and the unknown score of one checked map, (rows, cols) uint8, by one run."""
         logits, features = self.tflite.answer(encode(grid, self.bundle.input_size))
         probabilities = self.bundle.decision.probabilities(logits)
-        if self.bundle.unknown is None or features is None:
+        if self.bundle.unknown is None or features is None or np.count_nonzero(grid) < MIN_DIES:
             return Judgement(probabilities, None)
         score = self.bundle.unknown.score(features[None], probabilities[None].argmax(axis=1))
         return Judgement(probabilities, float(score[0]))
