@@ -75,6 +75,7 @@ def fit_unknown(
         called: (n,) index into CLASSES, what these wafers are called.
     """
     scale = np.quantile(found, SCALE, axis=0).T
+    scale[:, 1] = np.maximum(scale[:, 1], scale[:, 0] + 1e-6)  # of a head of zeros
     return Unknown(mean, whiten, head, scale, LEVELS.copy(), fit_quantiles(strangeness(found, scale), called))
 
 
