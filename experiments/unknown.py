@@ -106,7 +106,7 @@ def _row(proven: "ProvenModel", wafers: "WaferSet") -> dict[str, Any]:
     from wafer_tf.dies import NONE
 
     prob, score = _judged(proven, wafers)
-    unflagged = score <= UNKNOWN_ABOVE
+    unflagged = ~(score > UNKNOWN_ABOVE)  # a wafer of few dies has no score
     return {
         "flagged": round(float((~unflagged).mean()), 4),
         "flagged_at_0.95": round(float((score > 0.95).mean()), 4),

@@ -116,9 +116,11 @@ def unknown_of(content: bytes, grids: Sequence[NDArray[np.uint8]]) -> Unknown:
     features = np.stack([each for each in found if each is not None])
     d, levels = features.shape[1], np.array([0.0, 0.5, 1.0])
     mean, whiten, head = np.zeros((1, d), np.float32), np.eye(d, dtype=np.float16), np.zeros(d + 1, np.float32)
-    scale = np.array([[0.0, 1.0], [0.0, 1.0]])
+    scale = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1e9]])  # regular maps are not strange here
     unknown = Unknown(mean, whiten, head, scale, levels, np.zeros((9, 3)))
-    middle = float(np.median(strangeness(parts(features, mean, whiten, head), scale)))
+    middle = float(
+        np.median(strangeness(np.column_stack([parts(features, mean, whiten, head), np.zeros(len(features))]), scale))
+    )
     return replace(unknown, quantiles=np.tile([-100.0, middle, middle + 1e-6], (9, 1)))
 
 

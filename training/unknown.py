@@ -55,7 +55,7 @@ class Answers:
     """What a model with a branch says of maps.
 
     Attributes:
-        parts: (n, 2), see `Unknown.parts`.
+        parts: (n, 3), `unknown.parts` and `repeats`.
         called: (n,) index into CLASSES, by the run's decision.
     """
 
@@ -267,11 +267,13 @@ def labelled(path: str) -> "WaferSet":
 
 
 def _answers(run: RunFolder, model: "keras.Model", numbers: tuple[Any, Any, Any], wafers: "WaferSet") -> Answers:
+    from wafer_tf.decision.repeats import repeats_of
     from wafer_tf.decision.unknown import parts
     from wafer_tf.learning.branch import features_of
 
     logits, features = features_of(model, wafers)
-    return Answers(parts(features, *numbers), run.decision().probabilities(logits).argmax(axis=1))
+    found = np.column_stack([parts(features, *numbers), repeats_of(wafers)])
+    return Answers(found, run.decision().probabilities(logits).argmax(axis=1))
 
 
 def _grids(wafers: "WaferSet") -> list[NDArray[np.uint8]]:

@@ -16,6 +16,7 @@ from wafer_tf.bundle import CARD, Bundle, write_bundle
 from wafer_tf.bundle_files import read_file
 from wafer_tf.decision.fitting import Refit, refit_decision
 from wafer_tf.decision.points import Point
+from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.sets import Sets
 from wafer_tf.decision.unknown_fitting import refit_unknown
 from wafer_tf.dies import CLASSES
@@ -129,7 +130,7 @@ def calibrated(
     part = Part(label, refit.decision.probabilities(answers), split.group)
     unknown = None
     if bundle.unknown is not None:
-        unknown = refit_unknown(bundle.unknown, features, label, part.prob.argmax(axis=1), split.part)
+        unknown = refit_unknown(bundle.unknown, features, repeats_of(kept), label, part.prob.argmax(axis=1), split.part)
     operating = find_points(Evidence.of_folds(part, split.part), mix=mix, goals=goals, coverage=coverage, seed=seed)
     before = _before(bundle, Part(label, bundle.decision.probabilities(answers), split.group), mix, seed)
     golden = bundle.golden

@@ -15,6 +15,7 @@ from edge.gate.comparison import Check, Comparison, Limits, UnknownComparison, c
 from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
+from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE, Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
@@ -99,7 +100,7 @@ class Strange:
         answers = [model.answer(encode(self.wafers.map(i), model.input_size)) for i in range(len(self.wafers))]
         features = np.stack([found for _, found in answers if found is not None])
         called = decision.probabilities(np.stack([found for found, _ in answers])).argmax(axis=1)
-        score = self.unknown.score(features, called)
+        score = self.unknown.score(features, repeats_of(self.wafers), called)
         return compare_unknown(self.score, score, known=self.known, above=UNKNOWN_ABOVE)
 
 

@@ -31,6 +31,7 @@ from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
+from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES
@@ -187,7 +188,7 @@ def _strange(
             "unknown.keras: its logits are not those of model.keras; it was taught from another model. Teach the run "
             "anew: python -m training.unknown RUN --overwrite"
         )
-    score = unknown.score(features, decision.probabilities(logits).argmax(axis=1))
+    score = unknown.score(features, repeats_of(both), decision.probabilities(logits).argmax(axis=1))
     return Strange(both, len(known), score, unknown)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training.unknown import main
+from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.unknown import Unknown
 from wafer_tf.learning.branch import features_of
 from wafer_tf.learning.prediction import predict_logits
@@ -22,7 +23,7 @@ def test_a_run_holds_a_model_with_features_that_gives_its_own_logits_and_a_score
     logits, features = features_of(model, wafers)
     np.testing.assert_array_equal(logits, predict_logits(RunFolder.open(small_run).model(), wafers))
     unknown = Unknown.from_bytes((small_run / "unknown.npz").read_bytes())
-    score = unknown.score(features, logits.argmax(axis=1))
+    score = unknown.score(features, repeats_of(wafers), logits.argmax(axis=1))
     assert ((score >= 0) & (score <= 1)).all()
 
 

@@ -15,6 +15,7 @@ from edge.station.classifier import Classifier
 from tests.station import assert_whole, make_bundle, npy, station, synthetic, unknown_of, with_features
 from wafer_tf.bundle import GOLDEN, MANIFEST, UNKNOWN, Golden, load_bundle
 from wafer_tf.decision.points import Point
+from wafer_tf.decision.repeats import repeats
 from wafer_tf.decision.unknown import MAX_BYTES, Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
@@ -92,7 +93,7 @@ def test_one_run_gives_what_two_would(classifier: Classifier) -> None:
         np.testing.assert_array_equal(logits, model.logits(planes))
         assert features is not None
         assert (features.shape, features.dtype) == ((model.feature_count,), np.float32)
-        assert score == unknown.score(features[None], np.array([probabilities.argmax()]))[0]
+        assert score == unknown.score(features[None], repeats(grid[None]), np.array([probabilities.argmax()]))[0]
 
 
 def test_the_command_says_whether_there_is_a_score(path: Path, before: Path, tmp_path: Path) -> None:
@@ -125,24 +126,24 @@ def test_features_without_the_numbers_of_a_score_are_let_be(content: bytes, tmp_
 # === How large it is ===
 
 
-@pytest.mark.parametrize(("d", "limit"), [(112, 200_000), (48, 60_000)])
+@pytest.mark.parametrize(("d", "limit"), [(288, 200_000), (136, 60_000)])
 def test_the_numbers_of_a_score_are_small(d: int, limit: int) -> None:
-    """Of the two released models' features, with 400 levels, in numbers that do not pack."""
+    """Of the two released models' features and of two fabs' classes, in numbers that do not pack."""
     rng = np.random.default_rng(0)
     unknown = Unknown(
-        mean=rng.normal(size=(len(CLASSES), d)).astype(np.float32),
+        mean=rng.normal(size=(2 * len(CLASSES), d)).astype(np.float32),
         whiten=rng.normal(size=(d, d)).astype(np.float16),
         head=rng.normal(size=d + 1).astype(np.float32),
-        scale=np.array([[0.0, 1.0], [-2.0, 0.5]]),
-        levels=np.linspace(0, 1, 400),
-        quantiles=np.sort(rng.normal(size=(len(CLASSES), 400)), axis=1),
+        scale=np.array([[0.0, 1.0], [-2.0, 0.5], [1.0, 2.0]]),
+        levels=np.linspace(0, 1, 20),
+        quantiles=np.sort(rng.normal(size=(len(CLASSES), 20)), axis=1),
     )
     data = unknown.to_bytes()
     assert len(data) < limit <= MAX_BYTES
     again = Unknown.from_bytes(data)
     features = rng.normal(size=(5, d)).astype(np.float32)
-    called = np.arange(5)
-    np.testing.assert_array_equal(again.score(features, called), unknown.score(features, called))
+    regular, called = rng.random(5), np.arange(5)
+    np.testing.assert_array_equal(again.score(features, regular, called), unknown.score(features, regular, called))
 
 
 # === What is refused ===

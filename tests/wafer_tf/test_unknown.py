@@ -23,7 +23,7 @@ UNKNOWN = Unknown(
     mean=MEAN,
     whiten=np.diag([1, 0.5]).astype(np.float16),
     head=np.array([1, 0, -2], np.float32),
-    scale=np.array([[0, 1], [0, 1]], float),
+    scale=np.array([[0, 1], [0, 1], [0, 2]], float),
     levels=np.array([0, 0.5, 1]),
     quantiles=np.tile([0.0, 5, 100], (len(CLASSES), 1)),
 )
@@ -35,19 +35,21 @@ def test_the_parts_are_the_distance_to_the_nearest_centre_and_the_logit_of_the_h
 
 
 def test_the_distance_counts_throughout_and_the_head_above_nearly_all_known_wafers() -> None:
-    scale = np.array([[2, 4], [-1, 0]], float)  # 90 % and 99 % of known wafers
-    found = np.array([[2, -1], [6, -1], [2, 0], [2, 2], [6, 2]], float)
-    np.testing.assert_allclose(strangeness(found, scale), [0, 2, 0, 2, 4])
+    scale = np.array([[2, 4], [-1, 0], [0, 1]], float)  # 90 % and 99 % of known wafers
+    found = np.array([[2, -1, 0], [6, -1, 0], [2, 0, 1], [2, 2, 0], [6, 2, 4]], float)
+    np.testing.assert_allclose(strangeness(found, scale), [0, 2, 0, 2, 7])
 
 
 def test_a_score_is_read_off_the_quantiles_of_the_class_called() -> None:
     quantiles = UNKNOWN.quantiles.copy()
     quantiles[2] = [0, 20, 200]
     features = np.array([[3.0, 8], [3, 8], [1000, 0]])
-    strange = strangeness(parts(features, UNKNOWN.mean, UNKNOWN.whiten, UNKNOWN.head), UNKNOWN.scale)
-    score = replace(UNKNOWN, quantiles=quantiles).score(features, np.array([0, 2, 2]))
+    regular = np.array([3.0, 3, 0])
+    found = np.column_stack([parts(features, UNKNOWN.mean, UNKNOWN.whiten, UNKNOWN.head), regular])
+    strange = strangeness(found, UNKNOWN.scale)
+    score = replace(UNKNOWN, quantiles=quantiles).score(features, regular, np.array([0, 2, 2]))
     np.testing.assert_allclose(score, [0.5 * strange[0] / 5, 0.5 * strange[1] / 20, 1])
-    assert score[0] == UNKNOWN.score(features[:1], np.array([0]))[0]
+    assert score[0] == UNKNOWN.score(features[:1], regular[:1], np.array([0]))[0]
 
 
 def test_the_numbers_come_back_from_their_bytes() -> None:
@@ -64,7 +66,7 @@ def test_the_numbers_come_back_from_their_bytes() -> None:
         ("head", np.zeros(2, np.float32), "head of shape"),
         ("quantiles", np.zeros((9, 2)), "quantiles of shape"),
         ("quantiles", np.tile([0.0, 5, 1], (9, 1)), "do not rise"),
-        ("scale", np.zeros((2, 2)), "do not rise"),
+        ("scale", np.zeros((3, 2)), "do not rise"),
         ("mean", np.full((2, 2), np.nan, np.float32), "not finite"),
     ],
 )
@@ -101,10 +103,10 @@ def test_known_wafers_are_above_a_score_as_often_as_it_says_and_no_class_much_of
 
 
 def test_a_fitted_score_is_the_share_of_known_wafers_below() -> None:
-    found = RNG.normal(size=(20_000, 2))
+    found = RNG.normal(size=(20_000, 3))
     called = np.full(20_000, NONE)
     unknown = fit_unknown(MEAN, np.eye(2, dtype=np.float16), np.zeros(3, np.float32), found, called)
-    score = unknown.score_of(RNG.normal(size=(20_000, 2)), called)
+    score = unknown.score_of(RNG.normal(size=(20_000, 3)), called)
     for share in (0.5, 0.9, 0.99):
         assert (score > share).mean() == pytest.approx(1 - share, abs=0.01)
 
@@ -112,13 +114,14 @@ def test_a_fitted_score_is_the_share_of_known_wafers_below() -> None:
 def test_a_score_refitted_to_another_fab_knows_its_classes_and_flags_as_few_of_its_wafers() -> None:
     known = RNG.normal(size=(4000, 4))
     mean, whiten = fit_distance(known, np.full(4000, NONE))
-    found = parts(known, mean, whiten, np.zeros(5, np.float32))
+    found = np.column_stack([parts(known, mean, whiten, np.zeros(5, np.float32)), np.zeros(4000)])
+    flat = np.zeros(3000)
     unknown = fit_unknown(mean, whiten, np.zeros(5, np.float32), found, np.full(4000, NONE))
     label = RNG.integers(0, 2, 3000)
     features = RNG.normal(size=(3000, 4)) + np.where(label, 8, -8)[:, None]  # far from what was known
-    assert (unknown.score(features, label) > 0.99).all()
-    new = refit_unknown(unknown, features, label, label, np.arange(3000) % 5)
+    assert (unknown.score(features, flat, label) > 0.99).all()
+    new = refit_unknown(unknown, features, flat, label, label, np.arange(3000) % 5)
     assert len(new.mean) == len(mean) + 2
     fresh = RNG.normal(size=(3000, 4)) + np.where(label, 8, -8)[:, None]
-    assert (new.score(fresh, label) > 0.99).mean() == pytest.approx(0.01, abs=0.006)
-    assert (new.score(fresh * 3, label) > 0.99).all()
+    assert (new.score(fresh, flat, label) > 0.99).mean() == pytest.approx(0.01, abs=0.006)
+    assert (new.score(fresh * 3, flat, label) > 0.99).all()

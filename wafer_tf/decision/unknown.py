@@ -3,8 +3,9 @@
 The distance is Mahalanobis' to the nearest class mean, with one covariance for all classes (Lee et al., "A Simple
 Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks", NeurIPS 2018). Beside it stands
 the logit of a head that learned drawn patterns which are none of the nine (outlier exposure: Hendrycks et al., "Deep
-Anomaly Detection with Outlier Exposure", ICLR 2019). What both say, each on the scale of known wafers, is held against
-that of known wafers which the same class was called.
+Anomaly Detection with Outlier Exposure", ICLR 2019). Third comes
+how regularly dies fail (`repeats`), which the features do not tell. What they say, each on the scale of known wafers,
+is held against that of known wafers which the same class was called.
 """
 
 import io
@@ -53,14 +54,18 @@ def parts(
 
 
 def strangeness(found: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n,) sums of the two columns of `parts`, each put on the scale of known wafers.
+    """Return (n,) sums of the columns of `found`, each put on the scale of known wafers.
 
-    The distance counts throughout; the head where it is above 99 % of known wafers. On families that the head had not
-    learned this was better than either, their sum or their maximum (experiments/unknown_sums.json).
+    The distance counts throughout, the others where they are above 99 % of known wafers. On families that the head had
+    not learned this was better than distance or head alone, than their sum or maximum.
+
+    Args:
+        found: (n, 3): the two columns of `parts`, and `repeats`.
+        scale: see `Unknown`.
     """
     low, high = scale.T
     risen = (found - low) / (high - low)
-    total: NDArray[np.float64] = risen[:, 0] + np.maximum(risen[:, 1] - 1, 0)
+    total: NDArray[np.float64] = risen[:, 0] + np.maximum(risen[:, 1:] - 1, 0).sum(axis=1)
     return total
 
 
@@ -73,8 +78,8 @@ class Unknown:
         whiten: (d, r) float16; the squared distance of x is the smallest |(x - mean) @ whiten|².
         head: (d + 1,) float32, weights and bias of the logit that the pattern is none of the nine; zeros where the
             model learned no such patterns.
-        scale: (2, 2) float64; of the distance's logarithm and of that logit, what 90 % and 99 % of known wafers are
-            below.
+        scale: (3, 2) float64; of the distance's logarithm, of that logit and of `repeats`, what 90 % and 99 % of known
+            wafers are below.
         levels: (q,) float64, rising from 0 to 1, shares of known wafers.
         quantiles: (9, q) float64, of `strangeness`, over known wafers called each class; rising in each row.
     """
@@ -92,7 +97,7 @@ class Unknown:
         shapes = {
             "whiten": (d, self.whiten.shape[-1]),
             "head": (d + 1,),
-            "scale": (2, 2),
+            "scale": (3, 2),
             "quantiles": (len(CLASSES), q),
         }
         for name, shape in shapes.items():
@@ -107,17 +112,23 @@ class Unknown:
         ):
             raise ModelError("unknown score: a scale, levels or quantiles that do not rise.")
 
-    def score(self, features: NDArray[np.floating[Any]], called: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    def score(
+        self,
+        features: NDArray[np.floating[Any]],
+        regular: NDArray[np.float64],
+        called: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float64]:
         """Return (n,) scores, 0..1: the share of known wafers called the same that are less strange.
 
         Args:
             features: (n, d) pooled features.
+            regular: (n,) `repeats` of the maps.
             called: (n,) index into CLASSES of the likeliest class.
         """
-        return self.score_of(parts(features, *self._prepared), called)
+        return self.score_of(np.column_stack([parts(features, *self._prepared), regular]), called)
 
     def score_of(self, found: NDArray[np.float64], called: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Return the scores of what `parts` gave."""
+        """Return the scores of (n, 3) `found`: what `parts` gave, and `repeats`."""
         sums = strangeness(found, self.scale)
         if len(sums) == 1:
             return np.interp(sums, self.quantiles[called[0]], self.levels)

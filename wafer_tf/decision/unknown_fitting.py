@@ -71,17 +71,19 @@ def fit_unknown(
 
     Args:
         mean, whiten, head: of the model that ships, see `Unknown`.
-        found: (n, 2), `unknown.parts` of known wafers, by a model and a distance that did not learn from them.
+        found: (n, 3), `unknown.parts` of known wafers, by a model and a distance that did not learn from them, and
+            `repeats`.
         called: (n,) index into CLASSES, what these wafers are called.
     """
     scale = np.quantile(found, SCALE, axis=0).T
-    scale[:, 1] = np.maximum(scale[:, 1], scale[:, 0] + 1e-6)  # of a head of zeros
+    scale[:, 1] = np.maximum(scale[:, 1], scale[:, 0] + 1e-6)  # of a head of zeros, or of maps that are all alike
     return Unknown(mean, whiten, head, scale, LEVELS.copy(), fit_quantiles(strangeness(found, scale), called))
 
 
 def refit_unknown(
     unknown: Unknown,
     features: NDArray[np.floating[Any]],
+    regular: NDArray[np.float64],
     label: NDArray[np.integer[Any]],
     called: NDArray[np.integer[Any]],
     fold: NDArray[np.integer[Any]],
@@ -91,6 +93,7 @@ def refit_unknown(
     Args:
         unknown: the score so far.
         features: (n, d) of the fab's wafers.
+        regular: (n,) their `repeats`.
         label: (n,) their classes, index into CLASSES.
         called: (n,) what they are called.
         fold: (n,); a wafer is measured by the centres of the other folds.
@@ -101,7 +104,7 @@ def refit_unknown(
         means = [each.mean(axis=0, dtype=np.float64) for each in own if len(each) >= LEAST_OF_CLASS]
         return np.concatenate([unknown.mean, *(mean[None].astype(np.float32) for mean in means)])
 
-    found = np.zeros((len(features), 2))
+    found = np.column_stack([np.zeros((len(features), 2)), regular])
     for k in np.unique(fold):
-        found[fold == k] = parts(features[fold == k], centres(fold != k), unknown.whiten, unknown.head)
+        found[fold == k, :2] = parts(features[fold == k], centres(fold != k), unknown.whiten, unknown.head)
     return fit_unknown(centres(np.ones(len(label), bool)), unknown.whiten, unknown.head, found, called)

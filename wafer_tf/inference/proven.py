@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.bundle import MANIFEST, Bundle
+from wafer_tf.decision.repeats import repeats
 from wafer_tf.decision.unknown import MIN_DIES
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
@@ -85,7 +86,7 @@ class ProvenModel:
         probabilities = self.bundle.decision.probabilities(logits)
         if self.bundle.unknown is None or features is None or np.count_nonzero(grid) < MIN_DIES:
             return Judgement(probabilities, None)
-        score = self.bundle.unknown.score(features[None], probabilities[None].argmax(axis=1))
+        score = self.bundle.unknown.score(features[None], repeats(grid[None]), probabilities[None].argmax(axis=1))
         return Judgement(probabilities, float(score[0]))
 
     def _compare_with_bundle(self) -> None:
