@@ -95,7 +95,7 @@ class Engine:
             learned = np.isin(fingerprints(WaferSet.from_maps(part, label=[UNLABELLED] * len(part))), self._seen)
             for i, grid in enumerate(part):
                 int8, score = self._judgement(grid)
-                decision, held = (None, ()) if int8 is None else self._decided(int8, score)
+                decision, held = self._decided(int8, score)
                 found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), decision, held, score))
             if progress is not None:
                 progress(len(found) / len(grids))
@@ -139,9 +139,11 @@ class Engine:
         with self._lock:
             return self._station.judgement(grid)
 
-    def _decided(self, prob: NDArray[np.float64], score: float | None) -> tuple[str, tuple[str, ...]]:
+    def _decided(self, prob: NDArray[np.float64] | None, score: float | None) -> tuple[str | None, tuple[str, ...]]:
         """Return the station's decision and prediction set, from (9,) probabilities and the score of its model."""
-        sets = None if self._station is None else self._station.bundle.sets
+        if self._station is None or prob is None:
+            return None, ()
+        sets = self._station.bundle.sets
         decision = verdict(self._point.moved(prob).tolist(), score, review_below=self._point.review_below)
         return decision, () if sets is None else tuple(sets.names(prob))
 

@@ -445,7 +445,7 @@ def _strange(score: float | None, decision: str) -> Answer:
 
 def test_an_unknown_score_is_said_in_words_and_warns_where_the_station_says_unknown() -> None:
     known, strange = parts.strangeness(_strange(0.7312, "defect")), parts.strangeness(_strange(0.99667, "unknown"))
-    assert "Stranger than 73.1 % of known wafers that the station's model calls Scratch.<" in known
+    assert "Stranger than 73.1 % of known wafers that the station&#x27;s model calls Scratch.<" in known
     assert "alert" not in known
     assert 'role="alert"' in strange
     assert "<b>Unknown pattern.</b> Stranger than 99.6 % of known wafers that the station's model calls" in strange
@@ -475,7 +475,7 @@ def test_columns_without_a_value_are_left_out() -> None:
     assert "label" not in columns([ROWS[2]])
     assert "reason" not in columns(ROWS[:3])
     assert "product" not in columns(ROWS)
-    assert list(columns([*ROWS, Row("a/4", "a", "4", "CHIP7")])) == list(COLUMNS)
+    assert list(columns([*ROWS, Row("a/4", "a", "4", "CHIP7", unknown_score=0.0)])) == list(COLUMNS)
 
 
 def test_csv_reads_back_and_holds_no_formula() -> None:

@@ -21,7 +21,7 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError
 from wafer_tf.inference.interpreter import TfliteModel
-from wafer_tf.inference.proven import MAX_KERNEL_LSB
+from wafer_tf.inference.proven import MAX_FEATURE_LSB
 from wafer_tf.released import released
 
 GRIDS = synthetic(2)
@@ -254,7 +254,7 @@ def test_golden_features_that_do_not_fit_are_refused(kind: str, path: Path, tmp_
         Classifier(load_bundle(_changed(path, tmp_path / "b", GOLDEN, change)))
 
 
-@pytest.mark.parametrize("steps", [MAX_KERNEL_LSB, MAX_KERNEL_LSB + 1])
+@pytest.mark.parametrize("steps", [MAX_FEATURE_LSB, MAX_FEATURE_LSB + 1])
 def test_golden_features_further_off_than_kernels_differ_are_refused(steps: int, path: Path, tmp_path: Path) -> None:
     golden = load_bundle(path).golden
     assert golden.features is not None
@@ -262,7 +262,7 @@ def test_golden_features_further_off_than_kernels_differ_are_refused(steps: int,
     bundle = load_bundle(
         _changed(path, tmp_path / "b", GOLDEN, lambda a: a["features"].__setitem__(at, a["features"][at] + steps))
     )
-    if steps <= MAX_KERNEL_LSB:
+    if steps <= MAX_FEATURE_LSB:
         assert Classifier(bundle).golden_lsb == steps
         return
     with pytest.raises(ModelError, match=rf"golden map {at[0]}: feature {at[1]} is {steps} steps"):

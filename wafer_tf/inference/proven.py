@@ -20,6 +20,9 @@ The same kernel gives the same bits; on a trained ResNet18 and 200 maps, XNNPACK
 most 2 steps apart (int8; 1 with 16-bit activations). No label is compared beside the logits: where the likeliest class
 leads by more than twice this it cannot change, and where it leads by less it may, on a good station.
 """
+MAX_FEATURE_LSB = 6
+"""The same of a feature. On the two released models, their golden maps and 260 others, the three kernels were at most 4
+steps apart, 3 on the golden maps: more than in logits, since the first stacks' means are not averaged over again."""
 MAX_PROBABILITY_ERROR = 1e-9
 """Between two machines' exp, of float64."""
 
@@ -106,17 +109,17 @@ class ProvenModel:
         worst = 0
         for i, grid in enumerate(golden.grids):
             logits, features = self.tflite.stored(encode(grid, self.bundle.input_size))
-            outputs = [("logit", logits, golden.logits[i])]
+            outputs = [("logit", logits, golden.logits[i], MAX_KERNEL_LSB)]
             if features is not None and golden.features is not None:
-                outputs.append(("feature", features, golden.features[i]))
-            for kind, found, expected in outputs:
+                outputs.append(("feature", features, golden.features[i], MAX_FEATURE_LSB))
+            for kind, found, expected, most in outputs:
                 apart = np.abs(found.astype(np.int64) - expected)
-                if apart.max() > MAX_KERNEL_LSB:
+                if apart.max() > most:
                     worst_at = int(apart.argmax())
                     which = f"logit of {CLASSES[worst_at]}" if kind == "logit" else f"feature {worst_at}"
                     raise self._refused(
                         f"golden map {i}: {which} is {apart.max()} steps of the output from "
-                        f"what the gate saw; kernels differ by at most {MAX_KERNEL_LSB}"
+                        f"what the gate saw; kernels differ by at most {most}"
                     )
                 worst = max(worst, int(apart.max()))
         return worst
