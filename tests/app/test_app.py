@@ -533,7 +533,7 @@ def test_the_released_model_comes_first_then_the_newest_finished_run(
     monkeypatch.setattr(released, "_PLACES", (tmp_path / "models",))
     for name in ("a", "b", "unfinished"):
         (runs / name).mkdir(parents=True)
-    none = argparse.Namespace(run=None, bundle=None, reference=None)
+    none = argparse.Namespace(run=None, bundle=None, reference=None, operating_point=None)
     with pytest.raises(ModelError, match="Train one with"):
         choose(none, runs=runs)
     for name, seconds in (("b", 100), ("a", 200)):
