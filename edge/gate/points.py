@@ -42,7 +42,7 @@ def points_of(
     rows, prob = split.test, chosen.prob
     if not split.folds:
         model, rows = TfliteModel(chosen.content), np.concatenate([split.validation, split.test])
-        answers = logits(model, wafers.select(split.validation), progress="answering the validation part")
+        answers = logits(model, wafers.select(split.validation), progress="judging the validation part")
         prob = np.concatenate([decision.probabilities(answers), prob])
     part = Part(wafers.label[rows].astype(np.int64), prob, split.group[rows])
     try:

@@ -18,6 +18,8 @@ from wafer_tf.scoring.selective import Proof, groups_to_prove
 from wafer_tf.whole_files import write_whole
 
 MOST_STEPS = 12
+COLUMNS = 4
+"""Points beside each other in a table."""
 DEFINITIONS = {
     "call": "the likeliest class, after none's odds were multiplied by e to the point's shift; where that class is "
     "then less likely than review_below, nobody but a person decides (review)",
@@ -119,22 +121,22 @@ def _shown(found: OperatingPoints) -> list[tuple[str, Any]]:
 
 
 def _summary(found: OperatingPoints) -> list[str]:
-    lines = [f"{'point':<18} {'escapes':<22} {'false alarms':<22} {'review':>6} {'error':>6}  flag precision"]
+    lines = [f"{'point':<19} {'escapes':<23} {'false alarms':<23} {'review':>6} {'error':>6} {'flag precision':>15}"]
     for name, costs in _shown(found):
-        rates = f"{_span(costs.escape_rate):<22} {_span(costs.false_alarm_rate):<22}"
+        rates = f"{_span(costs.escape_rate):<23} {_span(costs.false_alarm_rate):<23}"
         others = f"{short(costs.review_rate.value):>6} {short(costs.error_rate.value):>6}"
-        lines.append(f"{name:<18} {rates} {others}  {_span(costs.alarm_precision)}")
+        lines.append(f"{name:<19} {rates} {others} {short(costs.alarm_precision.value):>15}")
     return lines
 
 
 def _per_1000(found: OperatingPoints) -> list[str]:
-    lines = [f"{'point':<18} {'flagged':<22} {'false alarms':<20} {'escapes':<20} {'review':>6}"]
+    lines = [f"{'point':<19} {'flagged':<22} {'false alarms':<20} {'escapes':<20} {'review':>6}"]
     for name, costs in _shown(found):
         figures = (
             f"{_span(costs.flagged_per_1000, decimals=1):<22} {_span(costs.false_alarms_per_1000, decimals=1):<20}"
         )
         escapes = _span(costs.escapes_per_1000, decimals=1)
-        lines.append(f"{name:<18} {figures} {escapes:<20} {1000 * costs.review_rate.value:>6.1f}")
+        lines.append(f"{name:<19} {figures} {escapes:<20} {1000 * costs.review_rate.value:>6.1f}")
     return lines
 
 
@@ -157,27 +159,27 @@ def _verdict(named: Named) -> str:
 
 
 def _escapes(found: OperatingPoints) -> list[str]:
-    shown = _shown(found)
-    lines = [f"{'class':<9} {'share':>7} {'wafers':>6} {'groups':>6}  " + _heads(found, 17)]
-    for c, share in enumerate(found.mix.shares):
-        if c == NONE:
-            continue
-        first = shown[0][1].classes[c]
-        rates = " ".join(f"{short(costs.classes[c].escape_rate.value):<17}" for _, costs in shown)
-        lines.append(f"{first.name:<9} {share:>7.4f} {first.wafers:>6} {first.groups:>6}  {rates}")
-    return lines
+    shown, defects = _shown(found), [c for c in range(len(CLASSES)) if c != NONE]
+    classes = [shown[0][1].classes[c] for c in defects]
+    rows: dict[str, list[str]] = {
+        "class": [c.name for c in classes],
+        "share": [f"{found.mix.shares[c]:.4f}" for c in defects],
+        "wafers": [str(c.wafers) for c in classes],
+        "groups": [str(c.groups) for c in classes],
+        **{name: [short(costs.classes[c].escape_rate.value) for c in defects] for name, costs in shown},
+    }
+    return [f"{name:<18}" + "".join(f"{cell:>10}" for cell in cells) for name, cells in rows.items()]
 
 
 def _precision(found: OperatingPoints) -> list[str]:
-    lines = [f"{'called':<9} " + _heads(found, 17)]
-    for c, name in enumerate(CLASSES):
-        cells = [costs.classes[c] for _, costs in _shown(found)]
-        lines.append(f"{name:<9} " + " ".join(f"{f'{short(k.precision.value)} ({k.called})':<17}" for k in cells))
+    lines, shown = [], _shown(found)
+    for first in range(0, len(shown), COLUMNS):
+        some = shown[first : first + COLUMNS]
+        lines += [*([""] if lines else []), f"{'called':<9} " + " ".join(f"{name:<19}" for name, _ in some)]
+        for c, name in enumerate(CLASSES):
+            cells = [costs.classes[c] for _, costs in some]
+            lines.append(f"{name:<9} " + " ".join(f"{f'{short(k.precision.value)} ({k.called})':<19}" for k in cells))
     return lines
-
-
-def _heads(found: OperatingPoints, width: int) -> str:
-    return " ".join(f"{name:<{width}}" for name, _ in _shown(found))
 
 
 def _proof(proof: Proof) -> list[str]:
@@ -259,8 +261,6 @@ def _notes(found: OperatingPoints) -> list[str]:
         "(bias and temperature) is one for all.",
         f"[low, high]: 95 % intervals, {found.draws} draws of whole groups, the thresholds held. *: errors were none "
         "or all of the wafers; the limits are those of Clopper and Pearson over groups.",
-        "A precision with *: no none wafer was called so; the low limit supposes that as many are as the exact limit "
-        "allows.",
     ]
     return [line for text in notes for line in bullet(text)]
 

@@ -58,8 +58,8 @@ def if_calibrated(
     low, median, high = np.percentile(errors, (2.5, 50, 97.5)) if errors else (np.nan,) * 3
     log_prob = np.log(np.maximum(prob, np.finfo(np.float64).eps))
     mean = -(prob * log_prob).sum(axis=1)
-    spread = np.sqrt(max(0.0, float(((prob * np.square(log_prob)).sum(axis=1) - np.square(mean)).sum()))) / n
-    loss = float(mean.mean())
+    variance = float(((prob * np.square(log_prob)).sum(axis=1) - np.square(mean)).sum())
+    loss, spread = float(mean.mean()), max(0.0, variance) ** 0.5 / n
     return Calibration(
         ece=Estimate(float(median), float(low), float(high)),
         log_loss=Estimate(loss, max(0.0, loss - 1.96 * spread), loss + 1.96 * spread),

@@ -61,7 +61,7 @@ class Goal:
     def name(self) -> str:
         """What an operating point that reaches it is called."""
         others = self.max_escapes is not None or self.max_false_alarms is not None
-        return f"proven-{100 * self.max_error:g}-percent{'-and-more' if others else ''}"
+        return f"proven-{100 * self.max_error:g}-percent{'+' if others else ''}"
 
     @property
     def promise(self) -> str:

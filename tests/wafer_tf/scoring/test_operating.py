@@ -340,9 +340,9 @@ def test_a_point_that_judges_contradict_is_not_offered() -> None:
     )
     n = len(chosen)
     found = find_points(Evidence(both, ((np.arange(n), np.arange(n, 2 * n)),), np.arange(n)), draws=0)
-    assert list(found.offered) == [BALANCED]
+    assert list(found.offered) == [BALANCED, FEW_ESCAPES], "a model in doubt flags much and lets little go"
     why = {named.name: named.why for named in found.named}
-    assert "on the wafers that judge, above 2.00%" in why[FEW_ESCAPES]
+    assert "on the wafers that judge, above 1.00%" in why[FEW_FALSE_ALARMS]
     assert "on the wafers that judge, above 1.00%" in why["proven-1-percent"]
 
 
