@@ -21,6 +21,7 @@ from wafer_tf.released import results, run_folder
 if TYPE_CHECKING:
     from wafer_tf.scoring.selective import Goal
 
+MAX_ERROR = 0.01
 EXAMPLE = """examples:
   python -m training.operating runs/20261122-101500-resnet16
   python -m training.operating wafer --max-error 0.01 --max-escapes 0.02
@@ -59,10 +60,9 @@ def add_goal_arguments(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-error",
         type=float,
-        nargs="+",
-        default=[0.01],
+        action="append",
         metavar="E",
-        help="share of them called wrong; of several each is proven by itself (default 0.01)",
+        help="share of them called wrong; given several times, each is proven by itself (default 0.01)",
     )
     group.add_argument("--max-escapes", type=float, metavar="E", help="share of all defects answered none")
     group.add_argument("--max-false-alarms", type=float, metavar="F", help="share of all none wafers answered a defect")
@@ -84,7 +84,7 @@ def goals(args: argparse.Namespace) -> tuple["Goal", ...]:
         raise UsageError(f"--coverage {args.coverage}; expected above 0 and below 1, such as 0.9.")
 
     others = {"max_escapes": args.max_escapes, "max_false_alarms": args.max_false_alarms, "confidence": args.confidence}
-    return tuple(Goal(max_error=error, **others) for error in dict.fromkeys(args.max_error))
+    return tuple(Goal(max_error=error, **others) for error in dict.fromkeys(args.max_error or [MAX_ERROR]))
 
 
 def main(argv: list[str] | None = None) -> int:

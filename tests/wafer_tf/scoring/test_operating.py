@@ -454,7 +454,10 @@ def test_the_command_writes_text_json_and_figure(run: Path, capsys: pytest.Captu
     assert (folder / "figures" / "operating.png").read_bytes().startswith(b"\x89PNG")
     assert operating(run) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert operating(run, "--overwrite", "--mix", FLAT, "--max-error", "0.3", "0.4", "--max-escapes", "0.5") == 0
+    assert (
+        operating(run, "--overwrite", "--mix", FLAT, "--max-error", "0.3", "--max-error", "0.4", "--max-escapes", "0.5")
+        == 0
+    )
     found = json.loads((folder / "operating.json").read_text())
     assert found["mix"]["shares"] == pytest.approx([1 / 9] * 9)
     assert [proof["goal"]["max_error"] for proof in found["proofs"]] == [0.3, 0.4]
