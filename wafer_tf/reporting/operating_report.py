@@ -172,7 +172,8 @@ def _escapes(found: OperatingPoints) -> list[str]:
 
 
 def _precision(found: OperatingPoints) -> list[str]:
-    lines, shown = [], _shown(found)
+    lines: list[str] = []
+    shown = _shown(found)
     for first in range(0, len(shown), COLUMNS):
         some = shown[first : first + COLUMNS]
         lines += [*([""] if lines else []), f"{'called':<9} " + " ".join(f"{name:<19}" for name, _ in some)]
