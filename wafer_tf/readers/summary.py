@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, UNLABELLED, Die
+from wafer_tf.dies import CLASSES, NONE, UNLABELLED, Die
 from wafer_tf.waferset import WaferSet
 
 SPLITS = ("Training", "Test", "")
@@ -98,8 +98,7 @@ class Summary:
     def several_table(self) -> NDArray[np.int64]:
         """Return (8,) int64: per pattern the wafers that have it beside others."""
         several = self.patterns[np.bitwise_count(self.patterns) > 1]
-        bits = np.unpackbits(several[:, None], axis=1, bitorder="little")
-        return np.asarray(bits.sum(axis=0), np.int64)
+        return np.array([(several >> k & 1).sum() for k in range(NONE)], np.int64)
 
     def copies(self) -> "Copies":
         """Find the maps that are the same, die for die."""

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, Die
 from wafer_tf.errors import InputError, UsageError
-from wafer_tf.synthesis.fields import sites
+from wafer_tf.synthesis.fields import Field, sites
 from wafer_tf.synthesis.grids import PRODUCTS, Grid, product_grid, user_grids
 from wafer_tf.synthesis.patterns import PATTERNS, draw
 from wafer_tf.synthesis.yield_loss import RATES, background
@@ -117,14 +117,11 @@ def _draw_map(
     name: str, k: int, *, seed: int, own: Sequence[Grid] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     rng = np.random.default_rng((seed, CLASSES.index(name), k))
-    grid = own[int(rng.integers(len(own)))] if own is not None else _product(seed, int(rng.integers(PRODUCTS)))
+    grid = own[int(rng.integers(len(own)))] if own is not None else product(seed, int(rng.integers(PRODUCTS)))
     if name == "none":
         pattern, mask = np.zeros_like(grid.radius), np.zeros_like(grid.present)
     else:
-        pattern = PATTERNS[name](grid, rng, draw(rng, name)) * grid.present
-        mask = pattern > MASK_SHARE * pattern.max() if name in RATES else grid.present
-        if name not in ("Near-full", "Scratch") and rng.random() < SITES_SHARE:
-            pattern *= sites(grid, rng)
+        pattern, mask = pattern_chance(name, grid, rng)
     if name in RATES:
         rate, rim_rate, clean = RATES[name]
         pattern = 1 - (1 - background(grid, rng, rate=rate, rim_rate=rim_rate, clean=clean)) * (1 - pattern)
@@ -132,6 +129,16 @@ def _draw_map(
     return (fails.view(np.uint8) + np.uint8(Die.PASS)) * grid.present, mask
 
 
+def pattern_chance(name: str, grid: Grid, rng: np.random.Generator) -> tuple[Field, NDArray[np.bool_]]:
+    """Return the chance, (rows, cols), that a pattern drawn anew fails each die, and the dies that belong to it."""
+    pattern = PATTERNS[name](grid, rng, draw(rng, name)) * grid.present
+    mask = pattern > MASK_SHARE * pattern.max() if name in RATES else grid.present
+    if name not in ("Near-full", "Scratch") and rng.random() < SITES_SHARE:
+        pattern *= sites(grid, rng)
+    return pattern, mask
+
+
 @lru_cache(maxsize=2 * PRODUCTS)
-def _product(seed: int, number: int) -> Grid:
+def product(seed: int, number: int) -> Grid:
+    """Return the die grid of product `number`, 0..PRODUCTS - 1, of the imaginary fab that `seed` stands for."""
     return product_grid(np.random.default_rng((seed, len(CLASSES), number)))
