@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.splitting.groups import join_identical, join_lots_and_copies, number_lots
+from wafer_tf.splitting.kinds import Kinds
 from wafer_tf.splitting.near_copies import MAX_DISTANCE, find_near_copies
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import whole_file
@@ -48,7 +49,8 @@ class Split:
     """Which part every wafer of a set belongs to.
 
     Attributes:
-        part: (n,) int8, 0 train, 1 validation, 2 test, -1 unused (no label, or no official side where that is asked).
+        part: (n,) int8, 0 train, 1 validation, 2 test, -1 unused (no label, or no official side where that is asked;
+            several patterns, where these are not asked for).
             `folds`: the wafer's fold, from 0.
         group: (n,) int64, wafers that stay together share a number, from 0 in order of first appearance; -1 unused.
             `group`: joined by lot or near-copy. `official`: the same, near-copies within an official side alone.
@@ -145,6 +147,7 @@ def make_split(
     method: Method = "group",
     seed: int = 0,
     fractions: tuple[float, float, float] = FRACTIONS,
+    several: bool = False,
     progress: bool = False,
 ) -> Split:
     """Divide the labelled wafers of a set into train, validation and test.
@@ -156,6 +159,7 @@ def make_split(
             across the sides; `random` deals out single wafers, keeping but byte-identical maps together.
         seed: the same set, method, seed and fractions give the same split.
         fractions: of train, validation and test, each above 0, together 1.
+        several: divide the wafers of several patterns too, each combination of patterns as a class of its own.
         progress: show a bar on stderr while near-copies are searched.
 
     Raises:
@@ -168,12 +172,17 @@ def make_split(
         >>> len(split.train) + len(split.validation) + len(split.test)
         180
     """
-    _check_arguments(wafers, method, fractions)
-    used, side = wafers.labelled, np.zeros(len(wafers), np.int8)
+    _check_arguments(method, fractions)
+    kinds = Kinds.of(wafers, several=several)
     if method == "official":
-        used = used[np.isin(wafers.official_split[used], ("Training", "Test"))]
-        side[wafers.official_split == "Test"] = 1
-    label, side = wafers.label[used], side[used]
+        _check_official(wafers, kinds.used)
+        kinds = kinds.only(np.isin(wafers.official_split[kinds.used], ("Training", "Test")))
+    used, label = kinds.used, kinds.code
+    side = (
+        (wafers.official_split[used] == "Test").astype(np.int8)
+        if method == "official"
+        else np.zeros(len(used), np.int8)
+    )
     lots = number_lots(wafers.lot[used])
     pairs = find_near_copies(wafers, used, progress=progress)
     if method == "random":
@@ -184,7 +193,7 @@ def make_split(
     dealt = np.full(len(used), TEST, np.int8)
     kept = side == 0
     shares = fractions if method != "official" else (fractions[TRAIN], fractions[VALIDATION])
-    dealt[kept] = _assign(label[kept], joined[kept], shares, seed)
+    dealt[kept] = _assign(label[kept], joined[kept], shares, seed, kinds=len(kinds.names))
     part, group = np.full(len(wafers), UNUSED, np.int8), np.full(len(wafers), -1, np.int64)
     part[used], group[used] = dealt, joined
 
@@ -195,7 +204,7 @@ def make_split(
         in_test = np.stack([dealt[a] == TEST, dealt[b] == TEST])
         return len(np.unique(np.stack([a, b])[in_test & ~in_test[::-1]]))
 
-    counts = np.stack([np.bincount(label[dealt == p], minlength=len(CLASSES)) for p in range(3)])
+    counts = np.stack([np.bincount(label[dealt == p], minlength=len(kinds.names)) for p in range(3)])
     largest = int(np.bincount(joined).max())
     stats: dict[str, Any] = {
         "wafers": len(used),
@@ -209,24 +218,25 @@ def make_split(
         "bare_copies_left_apart": left_apart,
         "leaked": {
             "this": leaked(dealt),
-            "lot": leaked(_assign(label, lots, fractions, seed)),
-            "random": leaked(_assign(label, np.arange(len(used)), fractions, seed)),
+            "lot": leaked(_assign(label, lots, fractions, seed, kinds=len(kinds.names))),
+            "random": leaked(_assign(label, np.arange(len(used)), fractions, seed, kinds=len(kinds.names))),
         },
-        "class_counts": {name: dict(zip(CLASSES, counts[p].tolist(), strict=True)) for p, name in enumerate(PARTS)},
-        "warnings": _warnings(label, joined, counts, largest=largest, left_apart=left_apart),
+        "class_counts": {name: dict(zip(kinds.names, counts[p].tolist(), strict=True)) for p, name in enumerate(PARTS)},
+        "warnings": _warnings(kinds, joined, counts, largest=largest, left_apart=left_apart),
     }
     split = Split(part, group, method, seed, fractions, content_hash(wafers), stats)
     check_disjoint(split)
     return split
 
 
-def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, progress: bool = False) -> Split:
+def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, several: bool = False, progress: bool = False) -> Split:
     """Divide the labelled wafers into folds that share no lot and no near-copy, each class as evenly as may be.
 
     Args:
         wafers: the set; wafers without a label stay unused.
         folds: how many, at least 2.
         seed: the same set, number and seed give the same folds.
+        several: divide the wafers of several patterns too, each combination of patterns as a class of its own.
         progress: show a bar on stderr while near-copies are searched.
 
     Raises:
@@ -238,9 +248,9 @@ def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, progress: bool = 
         [36, 36, 36, 36, 36]
     """
     shares = (1 / folds,) * folds
-    _check_labels(wafers)
-    used = wafers.labelled
-    label, lots = wafers.label[used], number_lots(wafers.lot[used])
+    kinds = Kinds.of(wafers, several=several)
+    used, label = kinds.used, kinds.code
+    lots = number_lots(wafers.lot[used])
     pairs = find_near_copies(wafers, used, progress=progress)
     joined, left_apart = join_lots_and_copies(wafers, used, pairs, side=np.zeros(len(used), np.int8))
     groups = int(joined.max()) + 1
@@ -249,12 +259,12 @@ def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, progress: bool = 
             f"wafer set: {groups} groups (wafers that share no lot and no near-copy); expected at least {folds}, one "
             "a fold. Add maps of other lots, or leave --folds out."
         )
-    dealt = _assign(label, joined, shares, seed)
+    dealt = _assign(label, joined, shares, seed, kinds=len(kinds.names))
     part, group = np.full(len(wafers), UNUSED, np.int8), np.full(len(wafers), -1, np.int64)
     part[used], group[used] = dealt, joined
     a, b = np.searchsorted(used, [pairs.first, pairs.second])
-    by_lot = _assign(label, lots, shares, seed)
-    counts = np.stack([np.bincount(label[dealt == p], minlength=len(CLASSES)) for p in range(folds)])
+    by_lot = _assign(label, lots, shares, seed, kinds=len(kinds.names))
+    counts = np.stack([np.bincount(label[dealt == p], minlength=len(kinds.names)) for p in range(folds)])
     largest = int(np.bincount(joined).max())
     stats = {
         "wafers": len(used),
@@ -265,9 +275,11 @@ def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, progress: bool = 
         "near_copy_pairs": len(pairs),
         "bare_copies_left_apart": left_apart,
         "leaked": {"lot": len(np.unique(np.stack([a, b])[:, by_lot[a] != by_lot[b]]))},
-        "class_counts": {f"fold {p + 1}": dict(zip(CLASSES, counts[p].tolist(), strict=True)) for p in range(folds)},
+        "class_counts": {
+            f"fold {p + 1}": dict(zip(kinds.names, counts[p].tolist(), strict=True)) for p in range(folds)
+        },
         "warnings": _warnings(
-            label, joined, counts, largest=largest, left_apart=left_apart, parts=[f"fold {p + 1}" for p in range(folds)]
+            kinds, joined, counts, largest=largest, left_apart=left_apart, parts=[f"fold {p + 1}" for p in range(folds)]
         ),
     }
     split = Split(part, group, FOLDS, seed, shares, content_hash(wafers), stats)
@@ -302,15 +314,22 @@ def check_disjoint(split: Split) -> None:
 
 
 def content_hash(wafers: WaferSet) -> str:
-    """Return the SHA-256 of maps, shapes, labels and lots: equal for the same wafers whatever file they came from."""
+    """Return the SHA-256 of maps, shapes, labels and lots: equal for the same wafers whatever file they came from.
+
+    Patterns come into it where some wafer has several.
+    """
     digest = hashlib.sha256(f"{len(wafers)} wafers\n".encode())
     for column, dtype in ((wafers.flat, "u1"), (wafers.shapes, "<i4"), (wafers.label, "i1")):
         digest.update(np.ascontiguousarray(column, dtype=dtype).data)
     digest.update("\0".join(wafers.lot.tolist()).encode())
+    if wafers.several.any():
+        digest.update(b"\0patterns\0" + wafers.patterns.tobytes())
     return digest.hexdigest()
 
 
-def _assign(label: NDArray[np.int8], group: NDArray[np.int64], shares: Sequence[float], seed: int) -> NDArray[np.int8]:
+def _assign(
+    label: NDArray[np.int64], group: NDArray[np.int64], shares: Sequence[float], seed: int, *, kinds: int
+) -> NDArray[np.int8]:
     """Deal whole groups out to parts so that every class comes near its share of each.
 
     A class with few groups first gives one each to train, test and validation, in that order, as far as they reach.
@@ -318,17 +337,18 @@ def _assign(label: NDArray[np.int8], group: NDArray[np.int64], shares: Sequence[
     least (for one class that is Sainte-Lague's rule); the seed orders groups of like size.
 
     Args:
-        label: (m,) class of each wafer.
+        label: (m,) class of each wafer, 0 to kinds - 1.
         group: (m,) group of each wafer.
         shares: of train, validation and, where there are three, test; or of folds.
         seed: of the order.
+        kinds: number of classes.
 
     Returns:
         (m,) int8, part of each wafer.
     """
     _, member = np.unique(group, return_inverse=True)
-    counts = np.bincount(member * len(CLASSES) + label, minlength=(member.max() + 1) * len(CLASSES))
-    counts = counts.reshape(-1, len(CLASSES)).astype(np.float64)
+    counts = np.bincount(member * kinds + label, minlength=(member.max() + 1) * kinds)
+    counts = counts.reshape(-1, kinds).astype(np.float64)
     target = np.outer(np.asarray(shares) / sum(shares), counts.sum(axis=0))
     weight = 1 / np.maximum(target, 1e-9)
     have = np.zeros_like(target)
@@ -357,7 +377,7 @@ def _assign(label: NDArray[np.int8], group: NDArray[np.int64], shares: Sequence[
 
 
 def _warnings(
-    label: NDArray[np.int8],
+    kinds: Kinds,
     group: NDArray[np.int64],
     counts: NDArray[np.int64],
     *,
@@ -369,14 +389,14 @@ def _warnings(
     for c in np.flatnonzero(counts.sum(axis=0)):
         without = [name for name, count in zip(parts, counts[:, c], strict=True) if count == 0]
         if without:
-            n, k = int(counts[:, c].sum()), len(np.unique(group[label == c]))
+            n, k = int(counts[:, c].sum()), len(np.unique(group[kinds.code == c]))
             found.append(
-                f"class {CLASSES[c]}: {n} wafer{'s' * (n > 1)} in {k} group{'s' * (k > 1)}, none in "
+                f"class {kinds.names[c]}: {n} wafer{'s' * (n > 1)} in {k} group{'s' * (k > 1)}, none in "
                 f"{' and '.join(without)}; its score there is undefined."
             )
-    if largest > LARGE_SHARE * len(label):
+    if largest > LARGE_SHARE * len(kinds.used):
         found.append(
-            f"the largest group holds {largest} of {len(label)} wafers and stays on one side: "
+            f"the largest group holds {largest} of {len(kinds.used)} wafers and stays on one side: "
             "its lots are joined by near-copies, or many wafers share one lot."
         )
     if left_apart:
@@ -384,7 +404,7 @@ def _warnings(
     return found
 
 
-def _check_arguments(wafers: WaferSet, method: str, fractions: tuple[float, float, float]) -> None:
+def _check_arguments(method: str, fractions: tuple[float, float, float]) -> None:
     if method not in METHODS:
         raise UsageError(f"split method {method!r}; expected one of {', '.join(METHODS)}.")
     if len(fractions) != 3 or not all(0 < f < 1 for f in fractions) or abs(sum(fractions) - 1) > 1e-6:
@@ -392,24 +412,10 @@ def _check_arguments(wafers: WaferSet, method: str, fractions: tuple[float, floa
             f"split fractions {fractions}; expected train, validation and test, each above 0, together 1, "
             "for example 0.70 0.15 0.15."
         )
-    _check_labels(wafers)
-    if method == "official":
-        _check_official(wafers)
 
 
-def _check_labels(wafers: WaferSet) -> None:
-    present = np.flatnonzero(wafers.class_counts())
-    if len(present) == 0:
-        raise InputError(f"wafer set: none of its {len(wafers)} maps has a label; training needs labelled maps.")
-    if len(present) == 1:
-        raise InputError(
-            f"wafer set: all {len(wafers.labelled)} labelled maps are {CLASSES[present[0]]}; expected at least two "
-            "classes. Add maps of another class."
-        )
-
-
-def _check_official(wafers: WaferSet) -> None:
-    official, lot = wafers.official_split[wafers.labelled], wafers.lot[wafers.labelled]
+def _check_official(wafers: WaferSet, used: NDArray[np.int64]) -> None:
+    official, lot = wafers.official_split[used], wafers.lot[used]
     remedy = "Split by groups instead: --split group."
     training, test = int((official == "Training").sum()), int((official == "Test").sum())
     if not training or not test:
