@@ -88,8 +88,9 @@ def cropped(grid: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]
         >>> box.shape, corner
         ((3, 4), (2, 1))
     """
-    if grid[0].any() and grid[-1].any() and grid[:, 0].any() and grid[:, -1].any():
-        return grid, (0, 0)  # nearly every map, and 4 times as fast
+    edges = (grid[0], grid[-1], grid[:, 0], grid[:, -1])
+    if all(map(np.count_nonzero, edges)):  # nearly every map; `any` takes four times as long
+        return grid, (0, 0)
     rows, cols = np.flatnonzero(grid.any(axis=1)), np.flatnonzero(grid.any(axis=0))
     if not len(rows):
         return grid, (0, 0)

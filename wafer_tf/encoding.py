@@ -10,7 +10,7 @@ The first two keep densities when a map shrinks, the third keeps a scratch one d
 many tools write round the wafer, is cut off, and the rest is stretched to the square: so the wafer fills it and is
 round, whatever the margin and the shape of its dies. All arithmetic is on whole numbers: in the matrix products every
 partial sum is at most rows * cols, 4,000,000, and float32 holds each whole number up to 2**24, so they are exact in any
-order; the rounding is on int32. The result is the same bits on every machine. It also commutes exactly with the eight
+order; so is the rounding. The result is the same bits on every machine. It also commutes exactly with the eight
 symmetries of the square, and apart from where the dies begin and end, no rule depends on the other dies of the map.
 """
 
@@ -26,6 +26,10 @@ INPUT_SIZE = 64
 
 KEPT_SIDE = 300
 """Largest side, that of WM-811K, whose matrices are kept: a pair takes 150 kB, one of 2,000 rows would take 1 MB."""
+
+FLOAT_AREA = 2**16
+"""Cells up to which shares are rounded in float32, which is faster and exact: 255.5 * area fits its 24 bits, and a
+quotient below a whole number lies 1 / area or more below it, twice the half step of float32 there."""
 
 ABSENT, FAIL = int(Die.ABSENT), int(Die.FAIL)  # numpy compares with an IntEnum at half the speed
 PLANES = ("dies", "fails", "peak")
@@ -48,31 +52,77 @@ def encode(grid: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]
         >>> planes.shape, int(planes[..., 1].max())
         ((64, 64, 3), 255)
     """
-    grid, _ = cropped(grid)
-    rows, cols = grid.shape
+    box, _ = cropped(grid)
+    return _encode(box[None], size)[0]
+
+
+def encode_many(grids: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]:
+    """Encode checked maps of one shape at once, each to the bits that `encode` gives of it.
+
+    Args:
+        grids: (n, rows, cols) uint8, die states 0..2. Some 64 maps are fastest: what is made of them fits a cache.
+        size: side of the input, in cells.
+
+    Returns:
+        (n, size, size, 3) uint8, see `encode`.
+
+    Examples:
+        >>> grids = np.ones((2, 25, 30), np.uint8)
+        >>> encode_many(grids).shape
+        (2, 64, 64, 3)
+    """
+    edges = (grids[:, 0], grids[:, -1], grids[:, :, 0], grids[:, :, -1])
+    if all(edge.any(axis=1).all() for edge in edges):  # no map has a margin, as nearly always
+        return _encode(grids, size)
+    boxes = [cropped(grid)[0] for grid in grids]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i, box in enumerate(boxes):
+        alike.setdefault(box.shape, []).append(i)
+    out = np.empty((len(grids), size, size, len(PLANES)), np.uint8)
+    for places in alike.values():
+        out[places] = _encode(np.stack([boxes[i] for i in places]), size)
+    return out
+
+
+def _encode(grids: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Encode (n, rows, cols) maps without a margin."""
+    n, rows, cols = grids.shape
     down, touch_down = _down(rows, size) if rows <= KEPT_SIDE else _down.__wrapped__(rows, size)
     across, touch_across = _across(cols, size) if cols <= KEPT_SIDE else _across.__wrapped__(cols, size)
-    states = np.empty((rows, 2, cols), np.float32)
-    fail = grid == FAIL
-    states[:, 0] = grid != ABSENT
-    states[:, 1] = fail
-    area = rows * cols  # of one cell, in units of (1 / size of a die) squared
-    covered = (down @ states.reshape(rows, 2 * cols)).reshape(2 * size, cols) @ across
-    share = covered.astype(np.int32)
-    share *= 255
-    share += area // 2  # to the nearest level, halves up
-    share //= area
-    level = share.reshape(size, 2, size)
+    fail, dies = grids == FAIL, grids != ABSENT
+    which = [0]
+    if n > 1:  # wafers of a product have their dies in the same places: one matrix product for all of them
+        seen: dict[bytes, int] = {}
+        which = [seen.setdefault(mask.tobytes(), len(seen)) for mask in dies]
+        dies = np.frombuffer(b"".join(seen), np.bool_).reshape(-1, rows, cols)
+    states = np.empty((n + len(dies), rows, cols), np.float32)
+    states[:n], states[n:] = fail, dies
+    covered = down @ (states.reshape(-1, cols) @ across).reshape(-1, rows, size)
+    level = _levels(covered, rows * cols)
     row, col = _one_die(rows, size), _one_die(cols, size)
     if row is None or col is None:
-        hit = touch_down @ states[:, 1] @ touch_across > 0
+        hit = touch_down @ (states[:n].reshape(-1, cols) @ touch_across).reshape(-1, rows, size) > 0
     else:  # the same, faster
-        hit = fail.take(row, 0).take(col, 1)
-    out = np.empty((size, size, len(PLANES)), np.uint8)
-    out[..., 0] = level[:, 0]
-    out[..., 1] = level[:, 1]
+        hit = fail.take(col, 2).take(row, 1)
+    out = np.empty((n, size, size, len(PLANES)), np.uint8)
+    out[..., 0] = level[n:] if len(dies) == 1 else level[n:][which]
+    out[..., 1] = level[:n]
     out[..., 2] = np.negative(hit.view(np.uint8))  # 1 becomes 255
     return out
+
+
+def _levels(covered: NDArray[np.float32], area: int) -> NDArray[np.uint8]:
+    """Return whole numbers 0..area as shares of 255, to the nearest level, halves up; `covered` is written to."""
+    if area <= FLOAT_AREA:
+        covered *= np.float32(255)
+        covered += np.float32(area // 2)
+        covered /= np.float32(area)
+        return covered.astype(np.uint8)
+    share = covered.astype(np.int32)
+    share *= 255
+    share += area // 2
+    share //= area
+    return share.astype(np.uint8)
 
 
 def to_float(planes: NDArray[np.uint8]) -> NDArray[np.float32]:

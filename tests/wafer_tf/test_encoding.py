@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from wafer_tf.dies import check_map, cropped
-from wafer_tf.encoding import encode, to_float
+from wafer_tf.encoding import FLOAT_AREA, _levels, encode, encode_many, to_float
 from wafer_tf.learning.augment import SYMMETRY_COUNT, Augmentation, redraw, stretch, symmetry, turn
 
 MAPS = st.tuples(st.integers(3, 90), st.integers(3, 90)).flatmap(
@@ -90,6 +90,40 @@ def test_encoding_is_what_exact_arithmetic_gives(grid: NDArray[np.uint8], size: 
         np.testing.assert_array_equal(
             encode(grid, size)[..., plane], (510 * covered + rows * cols) // (2 * rows * cols)
         )
+
+
+MANY = st.tuples(st.integers(1, 9), st.integers(3, 70), st.integers(3, 70)).flatmap(
+    lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))
+)
+
+
+@given(MANY, SIZES, st.lists(st.integers(0, 8), max_size=12))
+def test_many_maps_are_encoded_to_the_bits_of_each_alone(
+    grids: NDArray[np.uint8], size: int, copies: list[int]
+) -> None:
+    """Whatever they share: dies in the same places, all cells, or no die at an edge in some of them."""
+    masked = grids.copy()
+    masked[1::2] = np.where(grids[0] > 0, np.maximum(grids[1::2], 1), 0)
+    many = np.concatenate([grids, masked, masked[[i % len(masked) for i in copies]]])
+    planes = encode_many(many, size)
+    assert planes.dtype == np.uint8
+    for grid, found in zip(many, planes, strict=True):
+        np.testing.assert_array_equal(found, encode(grid, size))
+
+
+@pytest.mark.parametrize("shape", [(3, 2000), (300, 300), (64, 64), (65, 63)])
+def test_many_maps_of_every_size_are_encoded_as_each_alone(shape: tuple[int, int]) -> None:
+    grids = np.random.default_rng(3).integers(0, 3, (3, *shape), dtype=np.uint8)
+    grids[1, 0] = 0
+    for grid, found in zip(grids, encode_many(grids), strict=True):
+        np.testing.assert_array_equal(found, encode(grid))
+
+
+@pytest.mark.parametrize("area", [9, 255, 257, 26 * 26, 9973, 65521, FLOAT_AREA - 1, FLOAT_AREA, FLOAT_AREA + 1])
+def test_shares_are_rounded_as_whole_numbers_are(area: int) -> None:
+    covered = np.arange(area + 1)
+    levels = _levels(covered.astype(np.float32), area)
+    np.testing.assert_array_equal(levels, (255 * covered + area // 2) // area)
 
 
 def test_encoding_never_changes_from_one_release_to_the_next() -> None:
