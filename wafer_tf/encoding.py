@@ -53,14 +53,15 @@ def encode(grid: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]
         ((64, 64, 3), 255)
     """
     box, _ = cropped(grid)
-    return _encode(box[None], size)[0]
+    planes: NDArray[np.uint8] = _encode(box[None], size)[0]
+    return planes
 
 
 def encode_many(grids: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.uint8]:
     """Encode checked maps of one shape at once, each to the bits that `encode` gives of it.
 
     Args:
-        grids: (n, rows, cols) uint8, die states 0..2. Some 64 maps are fastest: what is made of them fits a cache.
+        grids: (n, rows, cols) uint8, die states 0..2. Some 32 maps are fastest: what is made of them fits a cache.
         size: side of the input, in cells.
 
     Returns:
@@ -90,7 +91,6 @@ def _encode(grids: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     down, touch_down = _down(rows, size) if rows <= KEPT_SIDE else _down.__wrapped__(rows, size)
     across, touch_across = _across(cols, size) if cols <= KEPT_SIDE else _across.__wrapped__(cols, size)
     fail, dies = grids == FAIL, grids != ABSENT
-    which = [0]
     if n > 1:  # wafers of a product have their dies in the same places: one matrix product for all of them
         seen: dict[bytes, int] = {}
         which = [seen.setdefault(mask.tobytes(), len(seen)) for mask in dies]
@@ -104,8 +104,10 @@ def _encode(grids: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         hit = touch_down @ (states[:n].reshape(-1, cols) @ touch_across).reshape(-1, rows, size) > 0
     else:  # the same, faster
         hit = fail.take(col, 2).take(row, 1)
-    out = np.empty((n, size, size, len(PLANES)), np.uint8)
-    out[..., 0] = level[n:] if len(dies) == 1 else level[n:][which]
+    out = np.empty((len(dies), size, size, len(PLANES)), np.uint8)
+    out[..., 0] = level[n:]
+    if n > 1:
+        out = out[which]
     out[..., 1] = level[:n]
     out[..., 2] = np.negative(hit.view(np.uint8))  # 1 becomes 255
     return out

@@ -164,7 +164,8 @@ class WaferSet:
 
     def __getitem__(self, which: "int | slice | ArrayLike") -> "Wafer | WaferSet":
         if isinstance(which, slice):
-            return self.select(np.arange(len(self))[which])
+            first, last, step = which.indices(len(self))
+            return self._between(first, last) if step == 1 and first < last else self.select(range(first, last, step))
         chosen = np.asarray(which)
         if chosen.shape != () or chosen.dtype.kind not in "iu":
             return self.select(chosen)
@@ -256,6 +257,16 @@ class WaferSet:
             offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             shapes=self.shapes[idx],
             **{name: getattr(self, name)[idx] for name in COLUMNS},
+        )
+
+    def _between(self, first: int, last: int) -> "WaferSet":
+        """Return the maps from `first` to before `last`: views, not copies."""
+        begin = self.offsets[first]
+        return WaferSet(
+            flat=self.flat[begin : self.offsets[last]],
+            offsets=self.offsets[first : last + 1] - begin,
+            shapes=self.shapes[first:last],
+            **{name: getattr(self, name)[first:last] for name in COLUMNS},
         )
 
     @classmethod

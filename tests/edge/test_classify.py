@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import classify
 from edge.classify import main
+from edge.sets import judging
 from tests.station import ROOT, assert_whole, bare_environment, station, wafer_set
 from wafer_tf.readers import write_parquet
 from wafer_tf.synthesis import synthesize
@@ -78,18 +78,19 @@ def test_chunks_come_back_in_order_and_few_are_in_memory(wafers: WaferSet, monke
     from concurrent.futures import ThreadPoolExecutor
 
     taken: list[int] = []
-    monkeypatch.setattr(classify, "CHUNK", 7)
-    monkeypatch.setattr(classify, "_judge", lambda chunk: (f"{chunk.first}\n", {}))
+    monkeypatch.setattr(judging, "CHUNK", 7)
+    monkeypatch.setattr(judging, "judge", lambda chunk: chunk.first)
 
     def watched() -> Iterator[Any]:
-        for chunk in classify._chunks([wafers, wafers], "set"):
+        for chunk in judging.chunks_of([wafers, wafers], file="set", folder=Path(), lines=False):
             taken.append(chunk.first)
+            assert chunk.number == len(taken) - 1
             yield chunk
 
     given = []
     with ThreadPoolExecutor(3) as pool:
-        for lines, _ in classify._in_order(pool, watched(), 4):
-            given.append(int(lines))
+        for first in judging.judge_all(pool, watched(), ahead=4):
+            given.append(first)
             assert len(taken) - len(given) <= 4
     assert given == taken == [*range(0, 54, 7), *range(54, 108, 7)]
 
@@ -110,7 +111,7 @@ def test_a_killed_process_is_an_error_and_leaves_nothing(
 ) -> None:
     write_parquet(wafers, tmp_path / "set.parquet")
     out = tmp_path / "out.jsonl"
-    monkeypatch.setattr(classify, "_judge", _die)
+    monkeypatch.setattr(judging, "judge", _die)
     assert main([str(tmp_path / "set.parquet"), "--bundle", str(bundle_path), "--out", str(out)]) == 4
     assert "a process ended before its work was done" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["set.parquet"]
