@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.sets.judging import CHUNK, Chunk, chunks_of, judge_all, judging
+from edge.sets import judging
+from edge.sets.judging import Chunk, chunks_of, judge_all
 from edge.sets.parts import Parts, open_parts
 from edge.station.flags import add_arguments, load
 from wafer_tf.command import CommandParser
@@ -77,7 +78,7 @@ def classify(args: argparse.Namespace) -> None:
     if not many:
         _check_target(args.out)
     classifier = load(args)  # refuses here, once, not in every process
-    with judging(args, processes, classifier.bundle.sha256) as pool:
+    with judging.pool_of(args, processes, classifier.bundle.sha256) as pool:
         for path, out in _each(args.set, args.out) if many else [(args.set, args.out)]:
             about = _about(args, classifier, path)
             if many and _is_of(out, about):
@@ -149,7 +150,7 @@ def _about(args: argparse.Namespace, classifier: "Classifier", path: Path) -> di
         "xnnpack": classifier.xnnpack,
         "set": shown_name(str(path)),
         "set_sha256": _sha256(path),
-        "wafers_a_part": CHUNK,
+        "wafers_a_part": judging.CHUNK,
         "reading": reading.as_words(classifier.options),
         **{name: str(value) for name, value in sorted(vars(args).items()) if name not in HOW and value is not None},
     }

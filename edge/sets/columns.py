@@ -56,7 +56,7 @@ def columns_of(
         **said,
         **{name: pa.array(values) for name, values in calls.items()},
         "file": pa.repeat(file, n),
-        "map": pc.add(row, 1),
+        "map": pa.array(np.arange(first + 1, first + n + 1, dtype=np.int32)),
         **dict.fromkeys(("reason", "format"), pa.nulls(n, pa.string())),
     }
     chosen = {name: columns[name] for name in COLUMNS}

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 CHUNK = 2048
 """Wafers a process judges at a time, and a part holds: enough of one shape among them to encode them together."""
 HEAP = {"MALLOC_MMAP_THRESHOLD_": 1 << 25, "MALLOC_TRIM_THRESHOLD_": 1 << 27}
-"""Bytes from which glibc takes an array's memory from the system alone, and up to which it keeps what is free: without
-these, memory is taken and given back for every few maps, and clearing it for us takes the system a tenth of the time."""
+"""Bytes from which glibc takes an array's memory from the system alone, and up to which it keeps what is free. By
+default it gives memory back after every few maps and takes it anew, which was a sixth of the processor time."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def judge_all(pool: Executor, chunks: Iterable[Chunk], *, ahead: int) -> Iterato
 
 
 @contextmanager
-def judging(args: argparse.Namespace, processes: int, bundle_sha256: str) -> Iterator[Executor]:
+def pool_of(args: argparse.Namespace, processes: int, bundle_sha256: str) -> Iterator[Executor]:
     """Give a pool of processes for `judge_all`; they end when this one does, however it ends.
 
     Args:

@@ -35,9 +35,11 @@ class Parts:
         """`open_parts` makes them."""
         self.out, self.folder, self.done = out, folder, False
 
-    def go_on(self) -> None:
-        """End what an earlier call had all parts for, if it was killed when it gave the result its name."""
-        if (self.folder / FINISHED).exists():
+    def go_on(self, *, ended: bool) -> None:
+        """End what an earlier call had all parts for, if it was killed when it gave the result its name, or after."""
+        if ended:
+            self._end()
+        elif (self.folder / FINISHED).exists():
             if (self.folder / WHOLE).exists() or self.out.exists():
                 self._end()
             else:  # somebody took it away
@@ -96,12 +98,13 @@ def open_parts(out: Path, about: Mapping[str, Any], *, overwrite: bool) -> Itera
         UsageError: `out` is there and may not be replaced; there are parts of something else; another process is at it.
     """
     folder = out.with_name(f"{out.name}.partial")
-    if out.exists() and not overwrite and not (_about(folder) == about and (folder / FINISHED).exists()):
+    ended = out.exists() and not overwrite
+    if ended and not _only_clearing_is_left(folder, about):
         raise UsageError(f"{out}: exists already; pass --overwrite to replace it, or name another file.")
     folder.mkdir(exist_ok=True)
     with _alone(folder, out):
         before = _about(folder)
-        if before != about:
+        if before != about and not ended:
             if before is None and any(path.name[0] != "." for path in folder.iterdir()):
                 raise UsageError(f"{folder}: holds files, but not the parts of {out.name}; name another file (--out).")
             if before is not None and not overwrite:
@@ -109,13 +112,20 @@ def open_parts(out: Path, about: Mapping[str, Any], *, overwrite: bool) -> Itera
             _clear(folder)
             write_whole(folder / ABOUT, json.dumps(about, indent=2) + "\n")
         parts = Parts(out, folder)
-        parts.go_on()
+        parts.go_on(ended=ended)
         try:
             yield parts
         finally:
             if folder.exists() and not any(folder.glob(PARTS)):
                 _clear(folder)
                 folder.rmdir()
+
+
+def _only_clearing_is_left(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether a call was killed when its result had its name already: without `overwrite` nothing else leaves this."""
+    if not folder.is_dir():
+        return False
+    return not any(folder.iterdir()) or (_about(folder) == about and (folder / FINISHED).exists())
 
 
 def _clear(folder: Path) -> None:

@@ -1,21 +1,25 @@
 """edge.classify: a whole wafer set on all cores."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from edge.classify import main
+from edge.classify import METADATA, main
 from edge.sets import judging
 from tests.station import ROOT, assert_whole, bare_environment, station, wafer_set
 from wafer_tf.readers import write_parquet
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
+from wafer_tf.whole_files import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,121 @@ def _die(_: Any) -> Any:
     import os
 
     os._exit(9)
+
+
+IN_SMALL_PARTS = """
+import sys
+from edge.sets import judging
+judging.CHUNK = 8
+from edge.classify import METADATA, main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", IN_SMALL_PARTS, *arguments, "--bundle", "nano", "--processes", "1"]
+    return subprocess.Popen(command, cwd=ROOT, env=bare_environment(), stderr=subprocess.PIPE, text=True)
+
+
+def parts(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.part")}
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_killed_and_started_again_it_goes_on_to_the_same_file(wafers: WaferSet, tmp_path: Path, form: str) -> None:
+    many = WaferSet.concatenate([wafers] * 20)
+    write_parquet(many, tmp_path / "set.parquet")
+    whole, out = tmp_path / f"whole.{form}", tmp_path / f"out.{form}"
+    done = start(str(tmp_path / "set.parquet"), "--out", str(whole))
+    assert done.wait(300) == 0, done.communicate()[1]
+    folder, kept = out.with_name(f"{out.name}.partial"), set()
+    for more in (1, 30):
+        running = start(str(tmp_path / "set.parquet"), "--out", str(out))
+        while running.poll() is None and len(parts(folder)) < len(kept) + more:
+            pass
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert kept <= parts(folder)
+        kept = parts(folder)
+        assert 0 < len(kept) < len(many) / 8
+    last = start(str(tmp_path / "set.parquet"), "--out", str(out))
+    told = last.communicate(timeout=300)[1]
+    assert last.returncode == 0, told
+    assert f"{len(many)} wafers, {8 * len(kept)} of them earlier: " in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, whole.name, "set.parquet"])
+    if form == "parquet":
+        assert out.read_bytes() == whole.read_bytes()
+    else:
+        assert records(out) == records(whole)
+
+
+def test_no_process_is_left_when_the_first_is_killed(wafers: WaferSet, tmp_path: Path) -> None:
+    write_parquet(WaferSet.concatenate([wafers] * 20), tmp_path / "set.parquet")
+    running = start(str(tmp_path / "set.parquet"), "--out", str(tmp_path / "out.parquet"))
+    while running.poll() is None and not parts(tmp_path / "out.parquet.partial"):
+        pass
+    started = children(running.pid)
+    assert started
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    for _ in range(600):
+        if not any(alive(pid) for pid in started):
+            return
+        time.sleep(0.1)
+    pytest.fail("a process judges on")
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_each_set_of_a_folder_has_its_file(
+    wafers: WaferSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets, out = tmp_path / "sets", tmp_path / "calls"
+    sets.mkdir()
+    arguments = [str(sets), "--bundle", "nano", "--processes", "1", "--out", str(out)]
+    assert main(arguments) == 4
+    assert "no file *.parquet in it" in capsys.readouterr().err
+    write_parquet(wafers, sets / "b.parquet")
+    write_parquet(wafers[5:9], sets / "a.parquet")
+    (sets / "notes.txt").write_text("no set")
+    assert main(arguments) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.parquet", "b.parquet"]
+    first = pq.read_table(out / "a.parquet")
+    assert first["map"].to_pylist() == [1, 2, 3, 4]
+    assert set(first["file"].to_pylist()) == {str(sets / "a.parquet")}
+    before = (out / "b.parquet").read_bytes()
+    (out / "a.parquet").unlink()
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert f"{out / 'b.parquet'}: is there already" in capsys.readouterr().err
+    assert pq.read_table(out / "a.parquet").equals(first)
+    assert main([*arguments, "--review-below", "0.9"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (out / "b.parquet").read_bytes() == before
+    assert main([str(sets), "--bundle", "nano", "--out", str(sets)]) == 2
+
+
+def test_neither_the_cache_nor_the_processes_change_a_byte(wafers: WaferSet, tmp_path: Path) -> None:
+    write_parquet(WaferSet.concatenate([wafers] * 3), tmp_path / "set.parquet")
+    found = []
+    for flags in ([], ["--no-cache", "--processes", "2"]):
+        arguments = [str(tmp_path / "set.parquet"), "--bundle", "nano", "--out", str(tmp_path / "out.parquet")]
+        assert main([*arguments, "--overwrite", *flags]) == 0
+        found.append((tmp_path / "out.parquet").read_bytes())
+    assert found[0] == found[1]
+    table = pq.read_table(tmp_path / "out.parquet")
+    about = json.loads(table.schema.metadata[METADATA])
+    assert about["set_sha256"] == file_sha256(tmp_path / "set.parquet")
+    assert about["review_below"] == "0.5"
 
 
 def test_an_existing_file_is_kept_unless_told(bundle_path: Path, wafers: WaferSet, tmp_path: Path) -> None:

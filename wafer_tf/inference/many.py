@@ -91,10 +91,7 @@ def map_hashes(maps: Maps) -> list[bytes]:
 
 
 class KnownMaps:
-    """A model that remembers its answers: of equal maps one is inferred.
-
-    Every fifth wafer of WM-811K has exactly the map of another.
-    """
+    """A model that remembers its answers: of equal maps one is inferred."""
 
     def __init__(self, model: TfliteModel, *, most: int = KNOWN) -> None:
         """Begin with nothing known.

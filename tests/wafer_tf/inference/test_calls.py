@@ -1,0 +1,37 @@
+"""Columns of calls say what the records of a station say."""
+
+import numpy as np
+
+from edge.station.records import answered
+from wafer_tf.bundle import load_bundle
+from wafer_tf.dies import CLASSES
+from wafer_tf.inference.calls import calls_of, rounded
+from wafer_tf.released import bundle_folder
+
+
+def test_columns_say_what_records_say() -> None:
+    bundle = load_bundle(bundle_folder("nano"))
+    stored = np.random.default_rng(1).integers(-128, 128, (2000, 9)).astype(bundle.output.dtype)
+    stored[:50] = stored[0]
+    stored[50:60] = 5  # all classes alike: the first of the likeliest counts
+    for review_below in (0.0, 0.5, 0.9, 1.0):
+        calls = calls_of(bundle, stored, review_below=review_below)
+        probabilities = [bundle.decision.probabilities(bundle.output.dequantize(row)) for row in stored]
+        records = [
+            answered("", row, review_below=review_below, input_sha256=None, bundle_sha256="", ms=0)
+            for row in probabilities
+        ]
+        for name in ("label", "decision"):
+            assert calls[name].tolist() == [record[name] for record in records]
+        for name in CLASSES:
+            assert calls[name].tolist() == [record["probabilities"][name] for record in records]
+        assert calls["probability"].tolist() == [record["probabilities"][record["label"]] for record in records]
+    assert len(calls_of(bundle, stored[:0], review_below=0.5)["label"]) == 0
+
+
+def test_rounding_is_python_s_own_at_every_half() -> None:
+    halves = (np.arange(100_000) + 0.5) / 1e6
+    values = np.concatenate(
+        [halves, np.nextafter(halves, 0), np.nextafter(halves, 1), np.random.default_rng(0).random(100_000), [0, 1]]
+    )
+    assert rounded(values).tolist() == [round(value, 6) for value in values.tolist()]
