@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 ROWS = 811_457
 MAX_TIME_RATIO, MAX_MEMORY_RATIO = 3.0, 2.0
+READING = ("by-pattern", "by-opcode")
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy", "ndarray"),
@@ -65,6 +66,15 @@ def load_bare(path: Path) -> None:
     """Load the whole file with `Bare`."""
     with path.open("rb") as stream:
         Bare(stream, encoding="latin1").load()
+
+
+def read_alone(path: Path, *, fast: bool) -> None:
+    """Read all maps and write nothing, with or without passing over arrays by pattern (readers/fastarrays.py)."""
+    from wafer_tf.readers.lswmd import open_lswmd
+
+    with open_lswmd(path, fast=fast) as source:
+        for _ in source.batches():
+            pass
 
 
 def measured(arguments: list[str]) -> dict[str, float]:
@@ -111,15 +121,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "lswmd.json")
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--by-pattern", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--by-opcode", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.bare:
         load_bare(args.bare)
+        return
+    if args.by_pattern or args.by_opcode:
+        read_alone(args.by_pattern or args.by_opcode, fast=args.by_opcode is None)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = (args.file or Path(folder) / "LSWMD.pkl").resolve()
         make(path, args.rows)
         about = machine()
         bare = measured([str(Path(__file__).resolve()), "--bare", str(path)])
+        reading = {how: measured([str(Path(__file__).resolve()), f"--{how}", str(path)]) for how in READING}
         target = Path(folder) / "out.parquet"
         ours = measured(["-m", "wafer_tf.readers", str(path), str(target)])
         size = path.stat().st_size
@@ -129,6 +145,7 @@ def main() -> None:
             "file_bytes": size,
             "parquet_bytes": target.stat().st_size,
             "bare_unpickler": bare,
+            "reading_alone": reading,
             "conversion": ours,
             "time_ratio": round(ours["seconds"] / bare["seconds"], 3),
             "cpu_time_ratio": round(ours["cpu_seconds"] / bare["cpu_seconds"], 3),

@@ -1,7 +1,6 @@
 """Die states, class names, and the check every wafer map passes before anything else sees it. Needs numpy alone."""
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
@@ -99,7 +98,10 @@ def cropped(grid: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]
 
 def sides_fit(shape: Sequence[int]) -> bool:
     """Whether a map may have this declared shape (rows, cols)."""
-    return len(shape) == 2 and all(MIN_SIDE <= side <= MAX_SIDE for side in shape) and math.prod(shape) <= MAX_CELLS
+    if len(shape) != 2:
+        return False
+    rows, cols = shape
+    return MIN_SIDE <= rows <= MAX_SIDE and MIN_SIDE <= cols <= MAX_SIDE and rows * cols <= MAX_CELLS
 
 
 def bad_sides(name: str, shape: Iterable[int]) -> InputError:

@@ -61,7 +61,7 @@ def encode_many(grids: NDArray[np.uint8], size: int = INPUT_SIZE) -> NDArray[np.
     """Encode checked maps of one shape at once, each to the bits that `encode` gives of it.
 
     Args:
-        grids: (n, rows, cols) uint8, die states 0..2. Some 32 maps are fastest: what is made of them fits a cache.
+        grids: (n, rows, cols) uint8, die states 0..2. Some 64 maps are about the fastest.
         size: side of the input, in cells.
 
     Returns:

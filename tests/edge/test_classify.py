@@ -151,14 +151,15 @@ def test_killed_and_started_again_it_goes_on_to_the_same_file(wafers: WaferSet, 
     write_parquet(many, tmp_path / "set.parquet")
     whole, out = tmp_path / f"whole.{form}", tmp_path / f"out.{form}"
     done = start(str(tmp_path / "set.parquet"), "--out", str(whole))
-    assert done.wait(300) == 0, done.communicate()[1]
+    told = done.communicate(timeout=300)[1]
+    assert done.returncode == 0, told
     folder, kept = out.with_name(f"{out.name}.partial"), set()
     for more in (1, 30):
         running = start(str(tmp_path / "set.parquet"), "--out", str(out))
         while running.poll() is None and len(parts(folder)) < len(kept) + more:
             pass
         running.send_signal(signal.SIGKILL)
-        running.wait()
+        running.communicate()
         assert kept <= parts(folder)
         kept = parts(folder)
         assert 0 < len(kept) < len(many) / 8
@@ -181,7 +182,7 @@ def test_no_process_is_left_when_the_first_is_killed(wafers: WaferSet, tmp_path:
     started = children(running.pid)
     assert started
     running.send_signal(signal.SIGKILL)
-    running.wait()
+    running.communicate()
     for _ in range(600):
         if not any(alive(pid) for pid in started):
             return

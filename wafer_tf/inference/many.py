@@ -15,8 +15,8 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode_many
 from wafer_tf.inference.interpreter import TfliteModel
 
-AT_ONCE = 32
-"""Maps that are encoded together: what is made of them, 50 kB each, stays in a core's own cache."""
+AT_ONCE = 64
+"""Maps that are encoded together; what is made of them takes some 50 kB each."""
 CELLS_AT_ONCE = AT_ONCE * 64 * 64
 """Fewer where they are larger: encoding takes 8 bytes or some more for each cell."""
 KNOWN = 1 << 18

@@ -1,4 +1,7 @@
-"""Pass over the arrays of a pickle by pattern: one match of a regular expression instead of some 25 opcodes each."""
+"""Pass over the arrays of a pickle by pattern: one match of a regular expression instead of some 25 opcodes each.
+
+It makes reading LSWMD.pkl some five times as fast; `python -m benchmarks.lswmd` measures it.
+"""
 
 import re
 from typing import Any
