@@ -40,37 +40,64 @@ EXAMPLE = """example:
   python -m edge.classify wm811k.parquet --bundle nano --out calls.parquet
   python -m edge.classify wm811k.parquet --bundle bundle --out records.jsonl --require-signature public.pem
   python -m edge.classify sets/ --out calls/
+  python -m edge.classify s3a://lake/sets --bundle nano --engine spark --master yarn --out s3a://lake/calls
 
 exit codes: 0 done, 2 usage, 3 bundle refused, 4 bad input, 130 interrupted"""
+ENGINES = ("processes", "spark")
 AHEAD = 2
 """Chunks in hand per process."""
 PARQUET = ".parquet"
-HOW = ("bundle", "set", "out", "overwrite", "processes", "threads", "no_cache", "require_signature", "min_version")
+HOW = (
+    *("bundle", "set", "out", "overwrite", "processes", "threads", "no_cache", "require_signature", "min_version"),
+    *("engine", "master"),
+)
 """Arguments on which the records do not depend, once the bundle and the set are known by their contents."""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m edge.classify", __doc__, epilog=EXAMPLE)
-    p.add_argument("set", type=Path, metavar="SET", help="Parquet, npz, LSWMD.pkl, a tool's file, or a folder of them")
-    p.add_argument("--out", type=Path, required=True, metavar="OUT", help="the records: a file, or a folder of files")
+    p.add_argument(
+        "set", type=_place, metavar="SET", help="Parquet, npz, LSWMD.pkl, a tool's file, or a folder of them"
+    )
+    p.add_argument("--out", type=_place, required=True, metavar="OUT", help="the records: a file, or a folder of files")
     p.add_argument("--overwrite", action="store_true", help="replace OUT, and begin anew if OUT.partial is of others")
     p.add_argument("--processes", type=int, metavar="N", default=0, help="default: as many as there are cores")
     p.add_argument("--hashes", action="store_true", help="in Parquet too, say each map's SHA-256, input_sha256")
     p.add_argument("--no-cache", action="store_true", help="judge every map, those equal to an earlier one too")
+    p.add_argument(
+        "--engine", choices=ENGINES, default=ENGINES[0], help="where the work is done (default: %(default)s)"
+    )
+    p.add_argument("--master", metavar="URL", help="of Spark, such as local[2] or yarn (default: spark-submit's)")
     add_arguments(p, files=True)
     return p
+
+
+def _place(text: str) -> Path | str:
+    """Return a path, or a URI such as s3a://lake/sets as it is."""
+    return text if "://" in text else Path(text)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported: every core has a process of its own
     args = parser().parse_args(argv)
-    return run_command(lambda: classify(args))
+    return run_command(lambda: _on_spark(args) if args.engine == "spark" else classify(args))
+
+
+def _on_spark(args: argparse.Namespace) -> None:
+    from edge.spark import classify
+
+    classify(args)
 
 
 def classify(args: argparse.Namespace) -> None:
     """Judge every wafer of a set, or of each set of a folder, and write the records, whole or not at all."""
+    for place in (args.set, args.out):
+        if not isinstance(place, Path):
+            raise UsageError(f"{place}: is no path of this machine; expected one, or --engine spark.")
+    if args.master:
+        raise UsageError("--master goes with --engine spark.")
     processes = args.processes or _cores()
     if processes < 1:
         raise UsageError(f"--processes {processes}; expected at least 1.")

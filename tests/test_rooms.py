@@ -68,6 +68,7 @@ NOT_AT_IMPORT = {
     "optuna",
     "pandas",
     "pyarrow",
+    "pyspark",
     "scipy",
     "sklearn",
     "streamlit",
