@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--engine", choices=ENGINES, default=ENGINES[0], help="where the work is done (default: %(default)s)"
     )
-    p.add_argument("--master", metavar="URL", help="of Spark, such as local[2] or yarn (default: spark-submit's)")
+    p.add_argument("--master", metavar="URL", help="of Spark, such as yarn (default: local[*], the cores here)")
     add_arguments(p, files=True)
     return p
 

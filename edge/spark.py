@@ -12,8 +12,8 @@ from wafer_tf.errors import InputError, UsageError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-LOCAL = "local"
-"""How a master begins whose workers are processes of this machine."""
+MASTER = "local[*]"
+"""All cores of this machine."""
 
 
 def classify(args: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def classify(args: argparse.Namespace) -> None:
     from wafer_tf import spark as on_spark
 
     load(args)  # refuses here, before anything is started
-    spark = _session(args.master)
+    spark = _session(args.master or MASTER)
     started = time.perf_counter()
     try:
         calls = on_spark.classify(
@@ -60,22 +60,18 @@ def classify(args: argparse.Namespace) -> None:
     )
 
 
-def _session(master: str | None) -> "SparkSession":
-    """Return the session that spark-submit prepared, or one on `master`."""
+def _session(master: str) -> "SparkSession":
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.appName("wafer-tf classify-set").config(
-        "spark.executorEnv.OPENBLAS_NUM_THREADS", "1"
-    )
-    if master is not None:
-        builder = builder.master(master)
-        if master.startswith(LOCAL):  # its workers are of this machine, and shall be of this environment
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if master.startswith("local"):  # its workers are of this machine, and shall be of this environment
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("wafer-tf classify-set").master(master)
+    builder = builder.config("spark.executorEnv.OPENBLAS_NUM_THREADS", "1")  # a process per core
     try:
         return builder.getOrCreate()
     except PySparkException as error:
-        raise UsageError(f"Spark did not start: {_words(error)} It needs Java 17 or later, and --master.") from error
+        raise UsageError(f"Spark did not start: {_words(error)} It needs Java 17 or later.") from error
 
 
 def _words(error: Exception) -> str:

@@ -45,6 +45,7 @@ def wafers() -> WaferSet:
     n = len(made)
     return WaferSet.from_maps(
         [made.map(i) for i in range(n)],
+        label=made.label,
         lot=[f"L{i}" if i % 3 else "" for i in range(n)],
         wafer_index=np.arange(n),
         wafer_id=["" if i % 4 else f"W{i}" for i in range(n)],
