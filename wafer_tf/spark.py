@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,7 +248,8 @@ def _path(uri: str) -> str:
     """Return the path of a local file that Spark names by its URI; any other name as it is.
 
     Example:
-        >>> _path("file:///lake/a%20b.parquet"), _path("s3a://lake/sets/a.parquet")
+        >>> _path("file:/lake/a%20b.parquet"), _path("s3a://lake/sets/a.parquet")
         ('/lake/a b.parquet', 's3a://lake/sets/a.parquet')
     """
-    return unquote(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme == "file" else uri

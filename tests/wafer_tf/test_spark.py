@@ -49,7 +49,7 @@ def wafers() -> WaferSet:
         lot=[f"L{i}" if i % 3 else "" for i in range(n)],
         wafer_index=np.arange(n),
         wafer_id=["" if i % 4 else f"W{i}" for i in range(n)],
-        product=["P" * 300] * n,
+        product=["P" * 240] * n,
     )
 
 

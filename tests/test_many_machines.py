@@ -1,0 +1,61 @@
+"""docs/howto/many-machines.md: the files to copy do what the page says."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import ROOT
+from training.fit import config_of
+
+BLOCKS = dict(
+    re.findall(
+        r"^```(sh|yaml)\n(.*?)^```$",
+        (ROOT / "docs" / "howto" / "many-machines.md").read_text(encoding="utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+)
+
+
+def script(name: str) -> str:
+    """Return what a job of the page runs, with its paths below the current folder."""
+    if name == "sh":
+        return BLOCKS["sh"]
+    (container,) = yaml.safe_load(BLOCKS["yaml"])["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["sh", "-c"]
+    (text,) = container["args"]
+    return str(text).replace("/work/runs", "runs").replace("python3 -m wafer_tf", "wafer-tf")
+
+
+@pytest.mark.parametrize(
+    ("name", "index"), [("sh", {"SLURM_ARRAY_TASK_ID": "3"}), ("yaml", {"JOB_COMPLETION_INDEX": "2"})]
+)
+def test_a_job_trains_its_fold_and_goes_on_with_it_when_started_again(
+    name: str, index: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "wafer-tf").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "wafer-tf").chmod(0o755)
+
+    def run() -> list[str]:
+        environment = index | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(
+            ["sh", "-c", script(name)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return shlex.split(done.stdout)
+
+    verb, *flags = run()
+    assert verb == "fit"
+    config = config_of(flags[:-2])
+    assert (config.fold, config.split_seed, flags[-1]) == ("3/5", 0, "runs/fold-3")
+    (tmp_path / "runs" / "fold-3").mkdir(parents=True)
+    (tmp_path / "runs" / "fold-3" / "config.json").touch()
+    assert run() == ["fit", "--resume", "runs/fold-3"]
+
+
+def test_as_many_jobs_start_as_there_are_folds() -> None:
+    assert "#SBATCH --array=1-5\n" in BLOCKS["sh"]
+    job = yaml.safe_load(BLOCKS["yaml"])["spec"]
+    assert (job["completionMode"], job["completions"]) == ("Indexed", 5)
