@@ -43,6 +43,7 @@ from wafer_tf.dies import grid_sha256
 from wafer_tf.encoding import encode, encode_many
 from wafer_tf.inference.calls import calls_of
 from wafer_tf.inference.many import _alike
+from wafer_tf.inference.proven import unknown_scores
 from wafer_tf.readers import open_source, read
 from wafer_tf.readers import write_parquet as write_set
 from wafer_tf.released import bundle_folder
@@ -98,7 +99,6 @@ def one_at_a_time(classifier: Classifier, wafers: WaferSet, stages: Stages) -> N
                 answered(
                     wafer.name,
                     classifier.bundle.decision.probabilities(classifier.bundle.output.dequantize(one)),
-                    review_below=0.5,
                     input_sha256=sha256,
                     bundle_sha256=classifier.bundle.sha256,
                     ms=0.0,
@@ -116,7 +116,8 @@ def by_columns(classifier: Classifier, wafers: WaferSet, first: int, part: Path,
     with stages.chunk(len(wafers)) as stage:
         with stage("hand over"):
             wafers = pickle.loads(pickle.dumps(wafers, pickle.HIGHEST_PROTOCOL))  # noqa: S301
-        stored = np.empty((len(wafers), 9), model.output.dtype if model.output else np.float32)
+        answers = np.empty(len(wafers), [("logits", np.int8, 9), ("unknown_score", np.float64)])
+        features = np.empty((len(wafers), model.feature_count), np.int8)
         groups = _alike(wafers, np.arange(len(wafers)))
         while True:
             with stage("decode"):
@@ -127,9 +128,15 @@ def by_columns(classifier: Classifier, wafers: WaferSet, first: int, part: Path,
                 fed = model.feed(encode_many(grids, model.input_size))
             with stage("infer"):
                 for place, one in zip(places, fed, strict=True):
-                    stored[place] = model.infer(one)
+                    answers["logits"][place] = model.infer(one)
+                    features[place] = model.pooled()
+            with stage("unknown score"):
+                bundle = classifier.bundle
+                prob = bundle.decision.probabilities(bundle.output.dequantize(answers["logits"][places]))
+                real = bundle.features.dequantize(features[places]).astype(np.float32)
+                answers["unknown_score"][places] = unknown_scores(bundle.unknown, real, grids, prob)
         with stage("decide"):
-            calls = calls_of(classifier.bundle, stored, review_below=0.5)
+            calls = calls_of(classifier.bundle, answers, point=classifier.point)
         with stage("write"):
             part.write_bytes(arrow_bytes(columns_of(wafers, calls, None, file="set", first=first)))
 

@@ -34,14 +34,15 @@ def classify(args: argparse.Namespace) -> None:
 
     from wafer_tf import spark as on_spark
 
-    load(args)  # refuses here, before anything is started
+    classifier = load(args)  # refuses here, before anything is started
     spark = _session(args.master or MASTER)
     started = time.perf_counter()
     try:
         calls = on_spark.classify(
             on_spark.read(spark, str(args.set)),
             args.bundle,
-            review_below=args.review_below,
+            point=classifier.point,
+            unknown_above=classifier.unknown_above,
             allow_slow=args.allow_slow,
             allow_ungated=args.allow_ungated,
             require_signature=args.require_signature,

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from wafer_tf.bundle import MANIFEST, SEAL, load_bundle
 from wafer_tf.bundle_files import read_file
 from wafer_tf.command import says_what_to_install
-from wafer_tf.decision import REVIEW_BELOW, verdict
+from wafer_tf.decision import verdict
+from wafer_tf.decision.points import Point
+from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.inference.proven import ProvenModel
@@ -44,10 +46,12 @@ COLUMNS = {
     **dict.fromkeys(("reason", "file"), "string"),
     "map": "int",
     "format": "string",
+    "unknown_score": "double",
 }
 """Columns of the records and their types; the same as of a station's Parquet file."""
-MAX_WORD, PLACES = 200, 6
-"""Characters of a text, and decimals of a probability, as in a station's record."""
+MAX_WORD, PLACES, SCORE_PLACES = 200, 6, 4
+"""Characters of a text, decimals of a probability and of an unknown score, as in a station's record."""
+DEFAULT_POINT = Point()
 REJECTED = "rejected"
 
 
@@ -74,7 +78,8 @@ def classify(
     model: str | os.PathLike[str] = DEFAULT,
     *,
     keep: Sequence[str] = (),
-    review_below: float = REVIEW_BELOW,
+    point: Point = DEFAULT_POINT,
+    unknown_above: float = UNKNOWN_ABOVE,
     allow_slow: bool = False,
     allow_ungated: bool = False,
     require_signature: str | os.PathLike[str] | None = None,
@@ -88,7 +93,8 @@ def classify(
             `wafer_id`, `product`, `step`, `time`, and `file` and `row` of `read`.
         model: a released model by name, or the folder of a bundle, seen from here.
         keep: further columns of `df` that go along unchanged, in front.
-        review_below: probability of the likeliest class under which the decision is "review".
+        point: by which wafers are called and decided, such as `load_bundle(...).points["few-escapes"]`.
+        unknown_above: unknown score above which the decision is "unknown".
         allow_slow: let workers run the model without the XNNPACK delegate that the gate had.
         allow_ungated, require_signature, min_version: what of a bundle is accepted, see `load_bundle`.
 
@@ -117,7 +123,13 @@ def classify(
     kinds = dict(df.dtypes)
     schema = ", ".join(f"`{name}` {kind}" for name, kind in [*((name, kinds[name]) for name in keep), *COLUMNS.items()])
     judge = partial(
-        _judge, files=files, sha256=bundle.sha256, keep=tuple(keep), review_below=review_below, allow_slow=allow_slow
+        _judge,
+        files=files,
+        sha256=bundle.sha256,
+        keep=tuple(keep),
+        point=point,
+        unknown_above=unknown_above,
+        allow_slow=allow_slow,
     )
     wanted = dict.fromkeys((*keep, *MAP, *(name for name in SAID if name in df.columns)))
     return df.select(*(f"`{name}`" for name in wanted)).mapInArrow(judge, schema)
@@ -163,7 +175,8 @@ def _judge(
     files: "Broadcast[dict[str, bytes]]",
     sha256: str,
     keep: tuple[str, ...],
-    review_below: float,
+    point: Point,
+    unknown_above: float,
     allow_slow: bool,
 ) -> "Iterator[pa.RecordBatch]":
     """Give the records of batches; what `mapInArrow` calls."""
@@ -171,23 +184,27 @@ def _judge(
 
     for batch in batches:
         model = _model(files.value, sha256, allow_slow)
-        columns = {name: batch.column(name) for name in keep} | records(batch, model, review_below=review_below)
+        columns = {name: batch.column(name) for name in keep} | records(
+            batch, model, point=point, unknown_above=unknown_above
+        )
         yield pa.RecordBatch.from_pydict(columns)
 
 
-def records(batch: "pa.RecordBatch", model: ProvenModel, *, review_below: float) -> "dict[str, pa.Array]":
+def records(
+    batch: "pa.RecordBatch", model: ProvenModel, *, point: Point = DEFAULT_POINT, unknown_above: float = UNKNOWN_ABOVE
+) -> "dict[str, pa.Array]":
     """Return the records of n wafers by column, those of COLUMNS.
 
     Args:
         batch: n rows with the columns of `classify`.
         model: to judge them.
-        review_below: see `classify`.
+        point, unknown_above: see `classify`.
     """
     import pyarrow as pa
 
     known = _known(batch)
     maps = zip(known["id"].to_pylist(), *(batch.column(name).to_pylist() for name in MAP), strict=True)
-    judged = [_judged(model, *found, review_below=review_below) for found in maps]
+    judged = [_judged(model, *found, point=point, unknown_above=unknown_above) for found in maps]
     kinds = {"string": pa.string(), "double": pa.float64(), "int": pa.int32()}
     return {
         name: known[name] if name in known else pa.array([row.get(name) for row in judged], kinds[kind])
@@ -196,17 +213,26 @@ def records(batch: "pa.RecordBatch", model: ProvenModel, *, review_below: float)
 
 
 def _judged(
-    model: ProvenModel, name: str | None, dies: bytes | None, rows: int | None, cols: int | None, *, review_below: float
+    model: ProvenModel,
+    name: str | None,
+    dies: bytes | None,
+    rows: int | None,
+    cols: int | None,
+    *,
+    point: Point,
+    unknown_above: float,
 ) -> dict[str, Any]:
     """Return what is found out about one wafer: a part of its record."""
     try:
-        values = model.probabilities(_grid(name or "map", dies, rows, cols)).tolist()
+        prob, score = model.judgement(_grid(name or "map", dies, rows, cols))
     except InputError as error:
         return {"decision": REJECTED, "reason": str(error)}
-    shown = {label: round(value, PLACES) for label, value in zip(CLASSES, values, strict=True)}
-    label = CLASSES[values.index(max(values))]
-    decision = verdict(values, review_below=review_below)
-    return {"label": label, "probability": shown[label], "decision": decision, **shown}
+    shown = {label: round(value, PLACES) for label, value in zip(CLASSES, prob.tolist(), strict=True)}
+    moved = point.moved(prob).tolist()
+    label = CLASSES[moved.index(max(moved))]
+    decision = verdict(moved, score, review_below=point.review_below, unknown_above=unknown_above)
+    known = {"label": label, "probability": shown[label], "decision": decision, **shown}
+    return known | {"unknown_score": None if score is None else round(score, SCORE_PLACES)}
 
 
 def _grid(where: str, dies: bytes | None, rows: int | None, cols: int | None) -> NDArray[np.uint8]:

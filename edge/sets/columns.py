@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge.station.answers import COLUMNS
 from edge.station.records import KEYS, MAX_WORD, OK, to_line
+from wafer_tf.decision.sets import Sets
 from wafer_tf.dies import CLASSES
 from wafer_tf.waferset import WaferSet
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Columns = dict[str, "pa.Array"]
 HASH = "input_sha256"
-NUMBERS = ("probability", *CLASSES)
+NUMBERS = ("probability", *CLASSES, "unknown_score")
 _DECISION = re.compile(rb'"decision": "(\w+)"')  # a text in a record has no bare quotation marks
 GROUP_ROWS = 1 << 16
 """Rows of a row group, more by less than a part."""
@@ -54,7 +55,7 @@ def columns_of(
     columns = {
         "id": pc.coalesce(pc.binary_join_element_wise(said["lot"], said["wafer"], "/"), unnamed),
         **said,
-        **{name: pa.array(values) for name, values in calls.items()},
+        **{name: pa.array(values, from_pandas=True) for name, values in calls.items()},  # NaN is null
         "file": pa.repeat(file, n),
         "map": pa.array(np.arange(first + 1, first + n + 1, dtype=np.int32)),
         **dict.fromkeys(("reason", "format"), pa.nulls(n, pa.string())),
@@ -75,16 +76,17 @@ def _text(texts: NDArray[np.str_]) -> "pa.Array":
     return pc.if_else(pc.equal(column, ""), None, pc.utf8_slice_codeunits(column, 0, MAX_WORD))
 
 
-def json_lines(columns: Columns, *, bundle_sha256: str, ms: float) -> bytes:
+def json_lines(columns: Columns, sets: Sets | None = None, *, bundle_sha256: str, ms: float) -> bytes:
     """Return the records as lines; of a set neither format, notes, nor a file's hash are known.
 
     Args:
         columns: of `columns_of`, with hashes.
+        sets: the bundle's prediction sets; None where it has none.
         bundle_sha256: of the bundle that judged.
         ms: milliseconds a wafer.
     """
     known = {name: column.to_pylist() for name, column in columns.items()}
-    by_class = zip(*(known[name] for name in CLASSES), strict=True)
+    by_class = list(zip(*(known[name] for name in CLASSES), strict=True))
     fields: dict[str, Iterable[Any]] = {
         **known,
         "bundle_sha256": repeat(bundle_sha256),
@@ -94,6 +96,7 @@ def json_lines(columns: Columns, *, bundle_sha256: str, ms: float) -> bytes:
         "notes": repeat([]),
         "file_sha256": repeat(None),
         "maps": repeat(None),
+        "set": repeat(None) if sets is None else map(sets.names, np.array(by_class)),
     }
     rows = zip(*(fields[key] for key in KEYS), strict=False)  # what repeats has no end
     return "".join(to_line(dict(zip(KEYS, row, strict=True))) for row in rows).encode("ascii")

@@ -103,7 +103,7 @@ def _start(args: argparse.Namespace, bundle_sha256: str) -> None:
     classifier = load(args)
     if classifier.bundle.sha256 != bundle_sha256:
         raise UsageError(f"bundle {args.bundle}: was replaced while the command started.")
-    _loaded = classifier, None if args.no_cache else KnownMaps(classifier.tflite), args
+    _loaded = classifier, None if args.no_cache else KnownMaps(classifier), args
 
 
 def _end_with_parent() -> None:
@@ -124,12 +124,13 @@ def judge(chunk: Chunk) -> int:
     (classifier, known, args), started = _loaded, time.perf_counter()
     wafers, told = chunk.wafers, chunk.lines or args.hashes
     hashes = map_hashes(wafers) if told or known else []
-    stored = known.run(wafers, hashes) if known else run_many(classifier.tflite, wafers)
-    calls = calls_of(classifier.bundle, stored, review_below=args.review_below)
+    stored = known.run(wafers, hashes) if known else run_many(classifier, wafers)
+    calls = calls_of(classifier.bundle, stored, point=classifier.point, unknown_above=classifier.unknown_above)
+    sets = classifier.bundle.sets if chunk.lines else None
     columns = columns_of(wafers, calls, hashes if told else None, file=chunk.file, first=chunk.first)
     if chunk.lines:
         ms = (time.perf_counter() - started) * 1e3 / len(wafers)
-        content = json_lines(columns, bundle_sha256=classifier.bundle.sha256, ms=ms)
+        content = json_lines(columns, sets, bundle_sha256=classifier.bundle.sha256, ms=ms)
     else:
         content = arrow_bytes(columns)
     write_part(chunk.folder, chunk.number, content)

@@ -43,7 +43,7 @@ class Classifier(ProvenModel):
             ModelError: the model is not the one the bundle describes, or does not answer as the gate saw.
         """
         super().__init__(bundle, threads=threads, allow_slow=allow_slow)
-        self.point, self._unknown_above, self.options = point, unknown_above, options
+        self.point, self.unknown_above, self.options = point, unknown_above, options
 
     def judge(self, file: bytes | BinaryIO, name: str, *, file_sha256: str | None = None) -> list[Record]:
         """Judge one input file; never raises for bad input.
@@ -100,7 +100,7 @@ class Classifier(ProvenModel):
             name,
             *self.judgement(grid),
             point=self.point,
-            unknown_above=self._unknown_above,
+            unknown_above=self.unknown_above,
             sets=self.bundle.sets,
             input_sha256=input_sha256,
             bundle_sha256=self.bundle.sha256,

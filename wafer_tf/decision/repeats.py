@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import Die
+from wafer_tf.dies import Die, cropped
 
 if TYPE_CHECKING:
     from wafer_tf.waferset import WaferSet
@@ -55,6 +55,14 @@ def repeats(grids: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.where((failing > 0) & (failing < total), np.log1p(highest), 0.0)
 
 
+def repeats_cropped(grids: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return `repeats` of maps of one shape without the margins that tools write round wafers."""
+    ends = grids[:, [0, -1]].any(axis=2), grids[:, :, [0, -1]].any(axis=1)
+    if all(end.all() for end in ends):
+        return repeats(grids)
+    return np.array([repeats(cropped(grid)[0][None])[0] for grid in grids])
+
+
 def repeats_of(wafers: "WaferSet") -> NDArray[np.float64]:
-    """Return (n,) `repeats` of every map of a set."""
-    return np.array([repeats(wafers.map(i)[None])[0] for i in range(len(wafers))])
+    """Return (n,) `repeats_cropped` of every map of a set."""
+    return np.array([repeats_cropped(wafers.map(i)[None])[0] for i in range(len(wafers))])

@@ -43,14 +43,31 @@ def parts(
         features: (n, d) pooled features.
         mean, whiten, head: see `Unknown`.
     """
-    features = features.astype(np.float32)
-    whiten = whiten.astype(np.float32, copy=False)
-    white, centres = features @ whiten, mean @ whiten
-    squared = np.full(len(features), np.inf, np.float32)
-    for centre in centres:
-        np.minimum(squared, np.square(white - centre).sum(axis=1), out=squared)
-    logit = features @ head[:-1] + head[-1]
-    return np.stack([np.log(np.maximum(squared, np.float32(1e-12))), logit], axis=1).astype(np.float64)
+    return _parts(features, *_prepare(mean, whiten, head))
+
+
+Prepared = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Whitening, whitened centres, their squares, head; float64, so that one wafer and many come out the same."""
+
+
+def _prepare(mean: NDArray[np.float32], whiten: NDArray[np.floating[Any]], head: NDArray[np.float32]) -> Prepared:
+    whiten = whiten.astype(np.float64)
+    centres = mean @ whiten
+    squares = np.asarray(np.square(centres).sum(axis=1))
+    return np.asarray(whiten, np.float64), np.asarray(centres), squares, head.astype(np.float64)
+
+
+def _parts(
+    features: NDArray[np.floating[Any]],
+    whiten: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    head: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    features = features.astype(np.float64)
+    white = features @ whiten
+    nearest = (squares - 2 * (white @ centres.T)).min(axis=1) + np.square(white).sum(axis=1)
+    return np.stack([np.log(np.maximum(nearest, 1e-12)), features @ head[:-1] + head[-1]], axis=1)
 
 
 def strangeness(found: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,7 +142,7 @@ class Unknown:
             regular: (n,) `repeats` of the maps.
             called: (n,) index into CLASSES of the likeliest class.
         """
-        return self.score_of(np.column_stack([parts(features, *self._prepared), regular]), called)
+        return self.score_of(np.column_stack([_parts(features, *self._prepared), regular]), called)
 
     def score_of(self, found: NDArray[np.float64], called: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Return the scores of (n, 3) `found`: what `parts` gave, and `repeats`."""
@@ -139,8 +156,8 @@ class Unknown:
         return scores
 
     @cached_property
-    def _prepared(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        return self.mean, self.whiten.astype(np.float32), self.head
+    def _prepared(self) -> Prepared:
+        return _prepare(self.mean, self.whiten, self.head)
 
     def to_bytes(self) -> bytes:
         """Return the npz file's contents."""

@@ -97,8 +97,11 @@ class TfliteModel:
         Args:
             planes: (size, size, 3) uint8 of `encoding.encode`.
         """
-        logits = self.run(planes)
-        return logits, None if self._pooled is None else self._interpreter.get_tensor(self._pooled)[0]
+        return self.run(planes), self.pooled()
+
+    def pooled(self) -> NDArray[Any] | None:
+        """Return the (d,) features of the last map that was inferred, as stored; None of a file with logits alone."""
+        return None if self._pooled is None else np.asarray(self._interpreter.get_tensor(self._pooled)[0])
 
     def answer(self, planes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """Return the (9,) real logits of one encoded map and, of the same run, its (d,) real features."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode_many
-from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.inference.proven import ProvenModel, unknown_scores
 
 AT_ONCE = 64
 """Maps that are encoded together; what is made of them takes some 50 kB each."""
@@ -40,29 +40,41 @@ class Maps(Protocol):
     def shapes(self) -> NDArray[np.int32]: ...
 
 
-def run_many(model: TfliteModel, maps: Maps, which: Sequence[int] | None = None) -> NDArray[Any]:
-    """Return the (n, 9) logits of maps as the model stores them, in their order.
+def run_many(model: ProvenModel, maps: Maps, which: Sequence[int] | None = None) -> NDArray[Any]:
+    """Return what a bundle's model answers to maps, in their order.
 
     Args:
         model: runs each.
         maps: all of them.
         which: numbers of the n maps to run; all where left out.
 
+    Returns:
+        (n,) of the fields `logits`, nine as the model stores them, and `unknown_score`, NaN where there is none.
+
     Examples:
-        >>> from wafer_tf.inference.proven import ProvenModel
         >>> from wafer_tf.bundle import load_bundle
         >>> from wafer_tf.released import bundle_folder
         >>> from wafer_tf.synthesis import synthesize
         >>> model = ProvenModel(load_bundle(bundle_folder("nano")))
-        >>> run_many(model.tflite, synthesize(1, seed=0).wafers).shape
+        >>> run_many(model, synthesize(1, seed=0).wafers)["logits"].shape
         (9, 9)
     """
     wanted = np.arange(len(maps.shapes)) if which is None else np.asarray(which, np.int64)
-    stored = np.empty((len(wanted), len(CLASSES)), model.output.dtype if model.output else np.float32)
+    bundle, tflite = model.bundle, model.tflite
+    kind = [("logits", bundle.output.dtype, len(CLASSES)), ("unknown_score", np.float64)]
+    answers = np.empty(len(wanted), kind)
+    answers["unknown_score"] = np.nan
     for places, grids in _alike(maps, wanted):
-        for place, fed in zip(places, model.feed(encode_many(grids, model.input_size)), strict=True):
-            stored[place] = model.infer(fed)
-    return stored
+        features = np.empty((len(places), tflite.feature_count), bundle.output.dtype)
+        for number, fed in enumerate(tflite.feed(encode_many(grids, tflite.input_size))):
+            answers["logits"][places[number]] = tflite.infer(fed)
+            if bundle.unknown is not None:
+                features[number] = tflite.pooled()
+        if bundle.unknown is not None and bundle.features is not None:
+            prob = bundle.decision.probabilities(bundle.output.dequantize(answers["logits"][places]))
+            real = bundle.features.dequantize(features).astype(np.float32)
+            answers["unknown_score"][places] = unknown_scores(bundle.unknown, real, grids, prob)
+    return answers
 
 
 def _alike(maps: Maps, wanted: NDArray[np.int64]) -> Iterator[tuple[list[int], NDArray[np.uint8]]]:
@@ -93,7 +105,7 @@ def map_hashes(maps: Maps) -> list[bytes]:
 class KnownMaps:
     """A model that remembers its answers: of equal maps one is inferred."""
 
-    def __init__(self, model: TfliteModel, *, most: int = KNOWN) -> None:
+    def __init__(self, model: ProvenModel, *, most: int = KNOWN) -> None:
         """Begin with nothing known.
 
         Args:
@@ -115,8 +127,8 @@ class KnownMaps:
             if name not in self._stored:
                 new.setdefault(name, place)
         answers = run_many(self.model, maps, list(new.values()))
-        self._stored.update(zip(new, map(bytes, answers), strict=True))
+        self._stored.update(zip(new, (answer.tobytes() for answer in answers), strict=True))
         found = np.frombuffer(b"".join(map(self._stored.__getitem__, hashes)), answers.dtype)
         while len(self._stored) > self.most:
             del self._stored[next(iter(self._stored))]
-        return found.reshape(len(hashes), answers.shape[1])
+        return found

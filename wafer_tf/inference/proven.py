@@ -1,13 +1,13 @@
 """A bundle's model, loaded and proven: it answers the golden maps as the gate saw. Needs numpy and ai-edge-litert."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.bundle import MANIFEST, Bundle
-from wafer_tf.decision.repeats import repeats
-from wafer_tf.decision.unknown import MIN_DIES
+from wafer_tf.decision.repeats import repeats_cropped
+from wafer_tf.decision.unknown import MIN_DIES, Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError
@@ -38,6 +38,21 @@ class Judgement(NamedTuple):
 
     probabilities: NDArray[np.float64]
     unknown_score: float | None
+
+
+def unknown_scores(
+    unknown: Unknown, features: NDArray[np.floating[Any]], grids: NDArray[np.uint8], prob: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (n,) unknown scores of n maps of one shape, NaN of one with fewer than MIN_DIES dies.
+
+    Args:
+        unknown: of the bundle.
+        features: (n, d) real pooled features.
+        grids: (n, rows, cols).
+        prob: (n, 9) calibrated probabilities.
+    """
+    enough = np.count_nonzero(grids, axis=(1, 2)) >= MIN_DIES
+    return np.where(enough, unknown.score(features, repeats_cropped(grids), prob.argmax(axis=1)), np.nan)
 
 
 class ProvenModel:
@@ -87,10 +102,10 @@ class ProvenModel:
         """Return the probabilities and the unknown score of one checked map, (rows, cols) uint8, by one run."""
         logits, features = self.tflite.answer(encode(grid, self.bundle.input_size))
         probabilities = self.bundle.decision.probabilities(logits)
-        if self.bundle.unknown is None or features is None or np.count_nonzero(grid) < MIN_DIES:
+        if self.bundle.unknown is None or features is None:
             return Judgement(probabilities, None)
-        score = self.bundle.unknown.score(features[None], repeats(grid[None]), probabilities[None].argmax(axis=1))
-        return Judgement(probabilities, float(score[0]))
+        score = unknown_scores(self.bundle.unknown, features[None], grid[None], probabilities[None])
+        return Judgement(probabilities, None if np.isnan(score[0]) else float(score[0]))
 
     def _compare_with_bundle(self) -> None:
         stated, found = ((side.input, side.output, side.features) for side in (self.bundle, self.tflite))

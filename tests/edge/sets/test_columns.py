@@ -15,6 +15,7 @@ from edge.station.answers import COLUMNS, parquet_file
 from edge.station.inputs import wafer_name
 from edge.station.records import MAX_WORD, NOTHING_SAID, Record, answered, to_line
 from wafer_tf.bundle import load_bundle
+from wafer_tf.decision.points import Point
 from wafer_tf.inference.calls import calls_of
 from wafer_tf.inference.many import map_hashes
 from wafer_tf.released import bundle_folder
@@ -42,7 +43,9 @@ def a_set(n: int = len(LOTS)) -> WaferSet:
 
 def made(wafers: WaferSet, *, first: int, hashes: bool = True) -> dict[str, Any]:
     stored = np.random.default_rng(0).integers(-128, 128, (len(wafers), 9)).astype(BUNDLE.output.dtype)
-    calls = calls_of(BUNDLE, stored, review_below=0.5)
+    answers = np.empty(len(stored), [("logits", stored.dtype, 9), ("unknown_score", np.float64)])
+    answers["logits"], answers["unknown_score"] = stored, np.nan
+    calls = calls_of(BUNDLE, answers, point=Point())
     return columns_of(wafers, calls, map_hashes(wafers) if hashes else None, file=FILE, first=first)
 
 
@@ -57,7 +60,6 @@ def records(wafers: WaferSet, *, first: int) -> list[Record]:
             answered(
                 wafer_name(wafer.lot, wafer.wafer, f"{FILE}:{first + i}"),
                 BUNDLE.decision.probabilities(BUNDLE.output.dequantize(stored[i])),
-                review_below=0.5,
                 input_sha256=map_hashes(wafers)[i].hex(),
                 bundle_sha256=BUNDLE.sha256,
                 ms=0.25,

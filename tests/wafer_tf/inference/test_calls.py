@@ -4,6 +4,7 @@ import numpy as np
 
 from edge.station.records import answered
 from wafer_tf.bundle import load_bundle
+from wafer_tf.decision.points import Point
 from wafer_tf.dies import CLASSES
 from wafer_tf.inference.calls import calls_of, rounded
 from wafer_tf.released import bundle_folder
@@ -14,19 +15,25 @@ def test_columns_say_what_records_say() -> None:
     stored = np.random.default_rng(1).integers(-128, 128, (2000, 9)).astype(bundle.output.dtype)
     stored[:50] = stored[0]
     stored[50:60] = 5  # all classes alike: the first of the likeliest counts
-    for review_below in (0.0, 0.5, 0.9, 1.0):
-        calls = calls_of(bundle, stored, review_below=review_below)
+    scores = np.where(np.arange(2000) % 7 == 0, np.nan, np.random.default_rng(2).random(2000) ** 0.01)
+    answers = np.empty(2000, [("logits", stored.dtype, 9), ("unknown_score", np.float64)])
+    answers["logits"], answers["unknown_score"] = stored, scores
+    for point in (*(Point(review_below=p) for p in (0.0, 0.5, 0.9, 1.0)), Point(none_shift=-2.0)):
+        calls = calls_of(bundle, answers, point=point)
         probabilities = [bundle.decision.probabilities(bundle.output.dequantize(row)) for row in stored]
         records = [
-            answered("", row, review_below=review_below, input_sha256=None, bundle_sha256="", ms=0)
-            for row in probabilities
+            answered("", row, None if np.isnan(s) else s, point=point, input_sha256=None, bundle_sha256="", ms=0)
+            for row, s in zip(probabilities, scores.tolist(), strict=True)
         ]
+        shown = [None if np.isnan(s) else s for s in calls["unknown_score"].tolist()]
+        assert shown == [record["unknown_score"] for record in records]
+        assert "unknown" in calls["decision"]
         for name in ("label", "decision"):
             assert calls[name].tolist() == [record[name] for record in records]
         for name in CLASSES:
             assert calls[name].tolist() == [record["probabilities"][name] for record in records]
         assert calls["probability"].tolist() == [record["probabilities"][record["label"]] for record in records]
-    assert len(calls_of(bundle, stored[:0], review_below=0.5)["label"]) == 0
+    assert len(calls_of(bundle, answers[:0], point=Point())["label"]) == 0
 
 
 def test_rounding_is_python_s_own_at_every_half() -> None:

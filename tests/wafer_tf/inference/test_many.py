@@ -9,6 +9,7 @@ from wafer_tf.encoding import encode
 from wafer_tf.inference import many
 from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.inference.many import KnownMaps, map_hashes, run_many
+from wafer_tf.inference.proven import ProvenModel
 from wafer_tf.released import bundle_folder
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
@@ -25,8 +26,10 @@ class Counted(TfliteModel):
 
 
 @pytest.fixture(scope="module")
-def nano() -> Counted:
-    return Counted(load_bundle(bundle_folder("nano")).model)
+def nano() -> ProvenModel:
+    model = ProvenModel(load_bundle(bundle_folder("nano")))
+    model.tflite = Counted(model.bundle.model)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +43,29 @@ def wafers() -> WaferSet:
     return WaferSet.from_maps([grids[i] for i in order], label=np.full(len(grids), -1))
 
 
-def each_alone(model: TfliteModel, wafers: WaferSet) -> np.ndarray:
-    return np.stack([model.run(encode(wafers.map(i), model.input_size)) for i in range(len(wafers))])
+def each_alone(model: ProvenModel, wafers: WaferSet) -> np.ndarray:
+    return np.stack([model.tflite.run(encode(wafers.map(i), model.tflite.input_size)) for i in range(len(wafers))])
 
 
-def test_many_maps_are_answered_as_each_alone(nano: Counted, wafers: WaferSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = each_alone(nano, wafers)
+def scores_alone(model: ProvenModel, wafers: WaferSet) -> list[float]:
+    found = [model.judgement(wafers.map(i)).unknown_score for i in range(len(wafers))]
+    return [np.nan if score is None else score for score in found]
+
+
+def test_many_maps_are_answered_as_each_alone(
+    nano: ProvenModel, wafers: WaferSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, scores = each_alone(nano, wafers), scores_alone(nano, wafers)
     found = run_many(nano, wafers)
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(run_many(nano, wafers, [5, 0, 5]), expected[[5, 0, 5]])
+    assert found["logits"].dtype == expected.dtype
+    np.testing.assert_array_equal(found["logits"], expected)
+    np.testing.assert_allclose(found["unknown_score"], scores, rtol=1e-9)
+    np.testing.assert_array_equal(run_many(nano, wafers, [5, 0, 5])["logits"], expected[[5, 0, 5]])
     monkeypatch.setattr(many, "AT_ONCE", 2)
-    np.testing.assert_array_equal(run_many(nano, wafers), expected)
-    assert run_many(nano, wafers, []).shape == (0, 9)
+    found = run_many(nano, wafers)
+    np.testing.assert_array_equal(found["logits"], expected)
+    np.testing.assert_allclose(found["unknown_score"], scores, rtol=1e-9)
+    assert len(run_many(nano, wafers, [])) == 0
 
 
 def test_few_large_maps_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,19 +82,19 @@ def test_hashes_are_those_of_the_records(wafers: WaferSet) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 3, 1000])
-def test_a_map_that_is_known_is_not_inferred_again(nano: Counted, wafers: WaferSet, most: int) -> None:
+def test_a_map_that_is_known_is_not_inferred_again(nano: ProvenModel, wafers: WaferSet, most: int) -> None:
     hashes, expected = map_hashes(wafers), each_alone(nano, wafers)
     known, different = KnownMaps(nano, most=most), len(set(hashes))
     assert different == len(wafers) - 4
-    nano.inferred = 0
-    np.testing.assert_array_equal(known.run(wafers, hashes), expected)
-    assert nano.inferred == different
-    np.testing.assert_array_equal(known.run(wafers, hashes), expected)
-    assert nano.inferred == different + max(0, different - most)
-    np.testing.assert_array_equal(known.run(wafers[:2], hashes[:2]), expected[:2])
+    nano.tflite.inferred = 0
+    np.testing.assert_array_equal(known.run(wafers, hashes)["logits"], expected)
+    assert nano.tflite.inferred == different
+    np.testing.assert_array_equal(known.run(wafers, hashes)["logits"], expected)
+    assert nano.tflite.inferred == different + max(0, different - most)
+    np.testing.assert_array_equal(known.run(wafers[:2], hashes[:2])["logits"], expected[:2])
 
 
-def test_no_more_is_remembered_than_is_allowed_and_the_oldest_goes_first(nano: Counted, wafers: WaferSet) -> None:
+def test_no_more_is_remembered_than_is_allowed_and_the_oldest_goes_first(nano: ProvenModel, wafers: WaferSet) -> None:
     known, hashes = KnownMaps(nano, most=2), map_hashes(wafers)
     distinct = list(dict.fromkeys(hashes))
     known.run(wafers, hashes)
