@@ -58,7 +58,7 @@ def row(path: Path, wafers: WaferSet, first: int) -> dict[str, Any]:
         },
         "float_ms": gate["models"][0]["latency"]["median_ms"],
         "parameters": model.count_params(),
-        "million_multiplications": multiplications(model) / 1e6,
+        "million_multiplications": multiplications(run.taught_model()) / 1e6,
         "training_minutes": minutes(path),
     }
 

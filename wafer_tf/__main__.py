@@ -40,6 +40,7 @@ GROUPS = {
         "fit": Verb("training.fit", "train a classifier on labelled maps"),
         "evaluate": Verb("training.evaluate", "score a run on its test part or on other maps"),
         "explain": Verb("training.explain", "show what a call rests on, on the dies and in a sentence"),
+        "unknown": Verb("training.unknown", "teach a finished run to say what it does not know"),
         "operating": Verb("training.operating", "the share that may be answered alone, points, at a fab's own mix"),
         "tune": Verb("training.tune", "search settings by validation"),
         "page": Verb("app.__main__", "open the web page; with [page]"),

@@ -51,7 +51,7 @@ def unknown_scores(
         grids: (n, rows, cols).
         prob: (n, 9) calibrated probabilities.
     """
-    enough = np.count_nonzero(grids, axis=(1, 2)) >= MIN_DIES
+    enough = np.count_nonzero(grids.reshape(len(grids), -1), axis=1) >= MIN_DIES
     return np.where(enough, unknown.score(features, repeats_cropped(grids), prob.argmax(axis=1)), np.nan)
 
 
