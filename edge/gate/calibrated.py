@@ -16,9 +16,8 @@ from wafer_tf.bundle import CARD, Bundle, write_bundle
 from wafer_tf.bundle_files import read_file
 from wafer_tf.decision.fitting import Refit, refit_decision
 from wafer_tf.decision.points import Point
-from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.sets import Sets
-from wafer_tf.decision.unknown_fitting import refit_unknown
+from wafer_tf.decision.unknown_fitting import refit_unknown, repeats_of
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import InputError

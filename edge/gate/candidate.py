@@ -15,8 +15,8 @@ from edge.gate.comparison import Check, Comparison, Limits, UnknownComparison, c
 from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
-from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE, Unknown
+from wafer_tf.decision.unknown_fitting import repeats_of
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.inference.interpreter import TfliteModel

@@ -31,9 +31,9 @@ from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
-from wafer_tf.decision.repeats import repeats_of
 from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.decision.unknown import Unknown
+from wafer_tf.decision.unknown_fitting import repeats_of
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError

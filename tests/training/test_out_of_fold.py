@@ -31,7 +31,7 @@ from wafer_tf.waferset import WaferSet
 
 CALL = [
     *("--model", "baseline", "--width", "4", "--input-size", "32", "--backbone-weights", "none"),
-    *("--builtin-per-class", "10", "--epochs", "2", "--folds", "2"),
+    *("--builtin-per-class", "10", "--epochs", "2", "--folds", "2", "--unknown-epochs", "0"),
     *("--none-per-epoch", "4", "--weight-average", "0.9", "--clean-wafers", "0"),
 ]
 

@@ -203,7 +203,7 @@ def test_a_map_that_is_none_is_a_record_and_the_others_are_judged(model: ProvenM
     maps = [good, None, good[:-1], b"\7" * len(good), bytes(len(good)), good, good]
     sides = [26, 26, 26, 26, 26, -1, None]
     batch = pa.RecordBatch.from_pydict({"dies": maps, "rows": pa.array(sides, pa.int32()), "cols": [26] * 7})
-    found = pa.table(on_spark.records(batch, model, review_below=0.5)).to_pylist()
+    found = pa.table(on_spark.records(batch, model, unknown_above=1.0)).to_pylist()
     assert [record["decision"] for record in found] == ["defect", *["rejected"] * 6]
     assert found[0]["label"] == "Near-full"
     assert found[0]["reason"] is None

@@ -4,15 +4,10 @@ What repeats with a reticle, a stepper's row or a probe card's site does so in w
 that looks at 64 x 64 cells. It shows as a line in the spectrum of the failing share along an axis.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import Die, cropped
-
-if TYPE_CHECKING:
-    from wafer_tf.waferset import WaferSet
 
 ABSENT, FAIL = int(Die.ABSENT), int(Die.FAIL)  # numpy compares with an IntEnum at half the speed
 LONGEST = 8
@@ -66,8 +61,3 @@ def repeats_cropped(grids: NDArray[np.uint8]) -> NDArray[np.float64]:
     if grids[:, [0, -1]].any(axis=2).all() and grids[:, :, [0, -1]].any(axis=1).all():
         return repeats(grids)
     return np.concatenate([repeats_cropped(grid[None]) for grid in grids])
-
-
-def repeats_of(wafers: "WaferSet") -> NDArray[np.float64]:
-    """Return (n,) `repeats_cropped` of every map of a set."""
-    return np.array([repeats_cropped(wafers.map(i)[None])[0] for i in range(len(wafers))])
