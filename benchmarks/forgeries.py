@@ -73,7 +73,7 @@ def _bias(files: Files, _: Files, rng: np.random.Generator) -> None:
     golden = Golden.from_bytes(files[GOLDEN])
     output = Tensor(**{**manifest["output"], "shape": tuple(manifest["output"]["shape"])})
     probabilities = Decision.from_json(manifest["decision"]).probabilities(output.dequantize(golden.logits))
-    files[GOLDEN] = Golden(golden.grids, golden.logits, probabilities).to_bytes()
+    files[GOLDEN] = Golden(golden.grids, golden.logits, probabilities, golden.features).to_bytes()
     reseal(files, manifest)
 
 

@@ -4,7 +4,6 @@ What one wafer costs a worker of Spark is measured on some real maps, by process
 the records of other benchmarks. The rest is multiplication.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from edge.station.classifier import Classifier
 from edge.station.records import to_line
 from wafer_tf.bundle import load_bundle
+from wafer_tf.command import CommandParser
 from wafer_tf.dies import NONE, grid_sha256
 from wafer_tf.inference.proven import ProvenModel
 from wafer_tf.readers import read, write_parquet
@@ -36,7 +36,7 @@ BATCH = 1000
 
 def main() -> None:
     """Measure, multiply, and write benchmarks/scale.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser("python -m benchmarks.scale", __doc__)
     parser.add_argument("maps", type=Path)
     parser.add_argument("--sample", type=int, default=2000, help="maps to measure on")
     parser.add_argument("--out", type=Path, default=HERE / "scale.json")

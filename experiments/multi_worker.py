@@ -4,7 +4,6 @@ A step of our own under tf.distribute.MultiWorkerMirroredStrategy, each process 
 process on whole batches; and Keras' fit under the same strategy. A tiny net, two epochs, 127.0.0.1.
 """
 
-import argparse
 import json
 import os
 import socket
@@ -15,13 +14,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from wafer_tf.command import CommandParser
+
 BATCH, EPOCHS, SEED, SIZE = 32, 2, 3, 32
 PATIENCE_S = 900
 
 
 def main() -> None:
     """Run all three, compare, and write experiments/multi_worker.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser("python -m experiments.multi_worker", __doc__)
     parser.add_argument("--task", nargs=3, metavar=("HOW", "RANK", "OUT"), help="for the processes it starts")
     args = parser.parse_args()
     if args.task:

@@ -93,14 +93,14 @@ def test_a_file_of_one_map_is_called_as_the_map_is(name: str, nano: wt.Model, tm
 
 def test_a_row_says_what_it_is_of(nano: wt.Model) -> None:
     calls = nano.classify(WAFERS)
-    assert calls.columns.tolist() == ["lot", "wafer", "label", "probability", "decision", *CLASSES]
+    assert calls.columns.tolist() == ["lot", "wafer", "label", "probability", "decision", *CLASSES, "unknown_score"]
     assert calls["lot"].tolist() == WAFERS.lot.tolist()
     np.testing.assert_array_equal(calls["probability"], calls[list(CLASSES)].max(axis=1))
-    assert set(nano.classify(WAFERS, review_below=1.1)["decision"]) == {"review"}
+    assert set(nano.classify(WAFERS, review_below=1.1, unknown_above=1.0)["decision"]) == {"review"}
 
 
 def test_no_wafer_gives_an_empty_table(nano: wt.Model) -> None:
-    assert nano.classify(WAFERS[:0]).shape == (0, 5 + len(CLASSES))
+    assert nano.classify(WAFERS[:0]).shape == (0, 6 + len(CLASSES))
 
 
 @pytest.mark.parametrize("wrong", [3, {"map": CLEAN}, None, np.array(1)])

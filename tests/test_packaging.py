@@ -18,7 +18,7 @@ OF_A_MODEL = {
     *("DONE", "config.json", "decision.json", "model.keras", "model_card.md", "report.json", "seen.npz"),
     *(
         f"bundle/{name}"
-        for name in ("bundle.json", "bundle.sha256", "golden.npz", "model_card.md", "model_int8.tflite")
+        for name in ("bundle.json", "bundle.sha256", "golden.npz", "model_card.md", "model_int8.tflite", "unknown.npz")
     ),
 }
 MAX_BYTES = 10_000_000

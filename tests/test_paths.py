@@ -65,6 +65,7 @@ def test_a_str_serves_where_a_path_does(tmp_path: Path) -> None:
         input_size=bundle.input_size,
         decision=bundle.decision,
         golden=bundle.golden,
+        features=bundle.features,
         xnnpack=True,
         passed=True,
         gate=bundle.gate,

@@ -1,6 +1,7 @@
 """A bundle calibrated on another fab's wafers: what changes, what stays, and what it says of both."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,7 @@ def test_what_cannot_be_calibrated_by_is_refused_and_nothing_is_written(
         == 4
     )
     assert "labelled none" in capsys.readouterr().err
-    unlabelled = fab.select(np.arange(9))
-    unlabelled.label[:] = -1
+    unlabelled = replace(fab.select(np.arange(9)), label=np.full(9, -1, np.int8), patterns=np.zeros(9, np.uint8))
     write_parquet(unlabelled, tmp_path / "unlabelled.parquet")
     assert main(["nano", "--data", str(tmp_path / "unlabelled.parquet"), "--out", out]) == 4
     assert "no labelled wafer among 9" in capsys.readouterr().err

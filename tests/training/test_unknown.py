@@ -50,9 +50,9 @@ def test_a_run_by_folds_is_judged_by_wafers_and_families_it_has_not_learned(
 
     learned: list[tuple[int, set[str]]] = []
 
-    def noted(config, classifier, wafers, families):  # type: ignore[no-untyped-def]
+    def noted(config, classifier, wafers, families, also_known):  # type: ignore[no-untyped-def]
         learned.append((len(wafers), set(families)))
-        return branch_of(config, classifier, wafers, families)
+        return branch_of(config, classifier, wafers, families, also_known)
 
     monkeypatch.setattr("training.unknown.branch_of", noted)
     path = shutil.copytree(small_run, tmp_path / "run")

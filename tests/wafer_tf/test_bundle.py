@@ -218,7 +218,9 @@ def _forge_a_blind_station(nano: dict[str, bytes]) -> dict[str, bytes]:
     bundle = load_bundle(released("nano") / "bundle")
     decision = Decision((*bundle.decision.bias[:8], 50.0), bundle.decision.temperature)
     probabilities = decision.probabilities(bundle.output.dequantize(bundle.golden.logits))
-    files = nano | {GOLDEN: Golden(bundle.golden.grids, bundle.golden.logits, probabilities).to_bytes()}
+    files = nano | {
+        GOLDEN: Golden(bundle.golden.grids, bundle.golden.logits, probabilities, bundle.golden.features).to_bytes()
+    }
     reseal(files, json.loads(files[MANIFEST]) | {"decision": decision.to_json()})
     return files
 
@@ -349,7 +351,8 @@ def test_a_verdict_flipped_by_hand_is_found(nano: dict[str, bytes], tmp_path: Pa
 def _with_golden(nano: dict[str, bytes], rows: list[int]) -> dict[str, bytes]:
     golden = load_bundle(released("nano") / "bundle").golden
     grids = tuple(golden.grids[i] for i in rows)
-    files = nano | {GOLDEN: Golden(grids, golden.logits[rows], golden.probabilities[rows]).to_bytes()}
+    features = None if golden.features is None else golden.features[rows]
+    files = nano | {GOLDEN: Golden(grids, golden.logits[rows], golden.probabilities[rows], features).to_bytes()}
     reseal(files, json.loads(files[MANIFEST]))
     return files
 

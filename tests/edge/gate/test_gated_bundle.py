@@ -262,7 +262,9 @@ def test_the_report_is_of_the_last_model_and_shows_all(passed: Candidate, failed
     assert parts[0].splitlines()[1].endswith("9.000  10.000")
     assert parts[1] == "The gate on int8, 30 calibration maps: FAIL"
     assert parts[2].startswith("FAIL  called the same")
-    assert parts[3].startswith("In the file: operators 6 ADD, 16 CONV_2D, 1 FULLY_CONNECTED, 1 MEAN, 4 PAD;")
+    assert parts[3].startswith(
+        "In the file: operators 6 ADD, 1 CONCATENATION, 18 CONV_2D, 1 FULLY_CONNECTED, 1 MAX_POOL_2D"
+    )
     assert max(map(len, parts[3].splitlines())) <= 120
     assert parts[4].startswith(f"{len(SPLIT.test)} maps of the run's test part")
     marked = gated_bundle._text([failed, passed], LATENCY, dataclasses.replace(OPTIONS, gated=False))

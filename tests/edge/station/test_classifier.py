@@ -42,7 +42,7 @@ def test_below_the_given_probability_a_person_looks(nano: Classifier) -> None:
     assert 0.5 < top < 1
     for below, decision in ((None, "defect"), (1.0, "review"), (0.0, "defect")):
         given = {} if below is None else {"point": Point(review_below=below)}
-        (record,) = Classifier(nano.bundle, **given).judge(npy(GRID), "w")
+        (record,) = Classifier(nano.bundle, unknown_above=1.0, **given).judge(npy(GRID), "w")
         assert record["decision"] == decision
 
 

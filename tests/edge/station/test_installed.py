@@ -180,7 +180,8 @@ def test_the_released_bundles_come_along_and_pass_their_self_test(name: str) -> 
 
 def test_a_changed_bundle_is_refused(tmp_path: Path) -> None:
     bundle = load_bundle(NANO)
-    facts = {name: getattr(bundle, name) for name in ("model", "input", "output", "input_size", "decision", "golden")}
+    names = ("model", "input", "output", "input_size", "decision", "golden", "features", "unknown")
+    facts = {name: getattr(bundle, name) for name in names}
     write_bundle(
         str(tmp_path / "b"), **facts, xnnpack=True, passed=True, gate=bundle.gate, provenance={}, card="# Nano"
     )

@@ -45,7 +45,7 @@ def test_classify_prints_records_and_says_how_many_of_what(
     monkeypatch.chdir(tmp_path)
     Path("a.npy").write_bytes(npy(GRID))
     Path("bad").write_bytes(b"no map")
-    flags = ["--bundle", "nano", "--review-below", "0"]
+    flags = ["--bundle", "nano", "--review-below", "0", "--unknown-above", "1"]
     assert main(["classify", "bad", "a.npy", "bad", "absent", *flags]) == 0
     told = capsys.readouterr()
     found = [json.loads(line) for line in told.out.splitlines()]
@@ -57,7 +57,7 @@ def test_classify_prints_records_and_says_how_many_of_what(
     assert main(["classify", "bad", "a.npy", "--strict", *flags]) == 4
     assert main(["classify", "a.npy", "--strict", *flags]) == 0
     capsys.readouterr()
-    assert main(["classify", "a.npy", "--bundle", "nano", "--review-below", "1"]) == 0
+    assert main(["classify", "a.npy", "--bundle", "nano", "--review-below", "1", "--unknown-above", "1"]) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "1 maps: 1 review"
 
 
@@ -131,7 +131,9 @@ def test_selftest_prints_what_it_checked(capsys: pytest.CaptureFixture[str]) -> 
         "model     int8, input and output as stated, XNNPACK on",
         f"golden    {len(NANO.golden.grids)} maps, outputs at most 0 steps from the gate's",
         "decision  turns the golden logits into the gate's probabilities",
-        "unknown   no score in this bundle",
+        f"unknown   a score, of {NANO.features.shape[1]} features",
+        f"points    {', '.join(NANO.points)}",
+        f"sets      hold {NANO.sets.coverage:.0%} of each class's wafers",
     ]
 
 
