@@ -74,6 +74,7 @@ def main() -> None:
             "last_mb": curve[-1],
             "mb_an_upload_in_the_last_half": round(float(_slope(curve[len(curve) // 2 :])), 3),
             "browser_complaints": len(complaints),
+            "complaints": complaints,
             "every_tenth_mb": curve[::10],
         }
         browser.close()

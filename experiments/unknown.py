@@ -68,7 +68,11 @@ def main() -> None:
             kind: {name: _row(proven, wafers) for name, wafers in sets.items()}
             for kind, sets in (("others", others), ("known", known), ("other_fab", fab))
         }
+        of_others = [row["flagged"] for row in found[model]["others"].values()]
+        found[model]["mean_flagged_of_others"] = round(float(np.mean(of_others)), 4)
         for kind, rows in found[model].items():
+            if not isinstance(rows, dict):
+                continue
             print(model, kind, "flagged:", {name: row["flagged"] for name, row in rows.items()}, flush=True)
     facts = {"commit": commit(), "wafers_of_each": WAFERS, "mixed_of_each": MIXED, "sure": SURE, "models": found}
     args.out.write_text(json.dumps(facts, indent=1) + "\n")
