@@ -40,7 +40,7 @@ def python(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[st
 def test_there_is_a_verb_for_every_job() -> None:
     assert set(VERBS) == {
         *("classify", "watch", "inspect", "convert-map", "selftest", "bench", "classify-set", "to-parquet"),
-        *("fit", "evaluate", "explain", "tune", "operating", "page"),
+        *("fit", "evaluate", "explain", "tune", "operating", "unknown", "page"),
         *("convert", "calibrate", "benchmark", "sign", "verify", "pack"),
     }
     assert all(f"  {name} " in usage() for name in VERBS)
