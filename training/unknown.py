@@ -246,22 +246,24 @@ def branch_of(
         callbacks=[TqdmCallback(verbose=0, desc="unknown patterns")],
     )
     some = real.select(np.sort(rng.permutation(len(real))[:DISTANCE_MAPS]))
-    fabs = [some, rectangular(config.seed), *([] if also_known is None else [also_known])]
+    fabs = [some, *rectangular(config.seed), *([] if also_known is None else [also_known])]
     features = np.concatenate([features_of(model, each)[1] for each in fabs])
     label = np.concatenate([each.label + number * len(CLASSES) for number, each in enumerate(fabs)])
     return model, (*fit_distance(features, label), head_of(model))
 
 
-def rectangular(seed: int) -> "WaferSet":
-    """Draw wafers of the nine classes whose dies fill a rectangle, as those of cut-outs and of first tries do.
+def rectangular(seed: int) -> "tuple[WaferSet, WaferSet]":
+    """Draw wafers whose dies fill a rectangle, as those of cut-outs and first tries do: of the nine classes, and clean.
 
-    No real wafer is so, and all of them were strange. To the distance they are another fab's.
+    No real wafer is so, and all of them were strange. To the distance they are two other fabs'.
     """
     from wafer_tf.synthesis import synthesize
+    from wafer_tf.synthesis.clean import clean_wafers
 
     sides = (16, 20, 24, 32, 44, 60, 80)
     grids = [np.ones((rows, cols), np.uint8) for rows in sides for cols in sides if 0.6 < rows / cols < 1.7]
-    return synthesize(RECTANGULAR, seed=seed, grids=grids).wafers
+    drawn = synthesize(RECTANGULAR, seed=seed, grids=grids).wafers
+    return drawn, clean_wafers(drawn, 5 * RECTANGULAR, seed=seed)
 
 
 def labelled(path: str) -> "WaferSet":
@@ -281,8 +283,7 @@ def labelled(path: str) -> "WaferSet":
 
 def _answers(run: RunFolder, model: "keras.Model", numbers: tuple[Any, Any, Any], wafers: "WaferSet") -> Answers:
     from wafer_tf.decision.unknown import parts
-    from wafer_tf.decision.unknown_fitting import repeats_of
-    from wafer_tf.learning.branch import features_of
+    from wafer_tf.learning.branch import features_of, repeats_of
 
     logits, features = features_of(model, wafers)
     found = np.column_stack([parts(features, *numbers), repeats_of(wafers)])

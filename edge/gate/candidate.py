@@ -16,10 +16,10 @@ from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE, Unknown
-from wafer_tf.decision.unknown_fitting import repeats_of
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.learning.branch import repeats_of
 from wafer_tf.scoring.scores import Scores, score
 from wafer_tf.waferset import WaferSet
 

@@ -33,12 +33,11 @@ from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.decision.unknown import Unknown
-from wafer_tf.decision.unknown_fitting import repeats_of
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
 from wafer_tf.inference.interpreter import TfliteModel
-from wafer_tf.learning.branch import features_of
+from wafer_tf.learning.branch import features_of, repeats_of
 from wafer_tf.learning.models import in_float32
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder

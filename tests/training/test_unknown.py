@@ -9,8 +9,7 @@ import pytest
 
 from training.unknown import main
 from wafer_tf.decision.unknown import Unknown
-from wafer_tf.decision.unknown_fitting import repeats_of
-from wafer_tf.learning.branch import features_of
+from wafer_tf.learning.branch import features_of, repeats_of
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.synthesis import synthesize

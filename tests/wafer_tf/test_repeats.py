@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wafer_tf.decision.repeats import repeats
-from wafer_tf.decision.unknown_fitting import repeats_of
 from wafer_tf.dies import CLASSES
+from wafer_tf.learning.branch import repeats_of
 from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.others import draw_others
 

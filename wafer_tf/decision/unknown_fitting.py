@@ -5,10 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.decision.repeats import repeats_cropped
 from wafer_tf.decision.unknown import Unknown, parts, strangeness
 from wafer_tf.dies import CLASSES
-from wafer_tf.waferset import WaferSet
 
 LEVELS = np.array([0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999, 1.0])
 SCALE = (0.9, 0.99)
@@ -19,11 +17,6 @@ it so far that half as many patterns were found."""
 LEAST_OF_CLASS = 20
 """Wafers of a class of another fab that make a centre."""
 _RIDGE = 1e-6
-
-
-def repeats_of(wafers: WaferSet) -> NDArray[np.float64]:
-    """Return (n,) `repeats_cropped` of every map of a set."""
-    return np.array([repeats_cropped(wafers.map(i)[None])[0] for i in range(len(wafers))])
 
 
 def fit_distance(

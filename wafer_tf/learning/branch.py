@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.decision.repeats import repeats_cropped
 from wafer_tf.encoding import encode
 from wafer_tf.learning.augment import Augmentation
 from wafer_tf.learning.pipeline import batched, evaluation_batches, steps_per_epoch
@@ -106,3 +107,8 @@ def features_of(
     with redirect_stdout(sys.stderr):
         logits, features = asked.predict(batches, verbose=1 if progress else 0)
     return np.asarray(logits, np.float32), np.asarray(features, np.float32)
+
+
+def repeats_of(wafers: WaferSet) -> NDArray[np.float64]:
+    """Return (n,) `repeats_cropped` of every map of a set."""
+    return np.array([repeats_cropped(wafers.map(i)[None])[0] for i in range(len(wafers))])
