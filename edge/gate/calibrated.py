@@ -17,12 +17,13 @@ from wafer_tf.bundle_files import read_file
 from wafer_tf.decision.fitting import Refit, refit_decision
 from wafer_tf.decision.points import Point
 from wafer_tf.decision.sets import Sets
-from wafer_tf.decision.unknown_fitting import refit_unknown, repeats_of
+from wafer_tf.decision.unknown_fitting import refit_unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import InputError
 from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.inference.proven import ProvenModel
+from wafer_tf.learning.branch import repeats_of
 from wafer_tf.reporting.operating_report import format_summary
 from wafer_tf.reporting.words import bullet, short
 from wafer_tf.scoring.call_costs import Costs, measure
