@@ -96,7 +96,9 @@ def classify(
         point: by which wafers are called and decided, such as `load_bundle(...).points["few-escapes"]`.
         unknown_above: unknown score above which the decision is "unknown".
         allow_slow: let workers run the model without the XNNPACK delegate that the gate had.
-        allow_ungated, require_signature, min_version: what of a bundle is accepted, see `load_bundle`.
+        allow_ungated: accept a bundle that did not pass the gate, see `load_bundle`.
+        require_signature: file of a public key by which the bundle must be signed.
+        min_version: the lowest release to accept.
 
     Returns:
         A record per wafer, the columns of COLUMNS. Of equal wafers they are, bit for bit, what a station's records are.
