@@ -7,6 +7,7 @@ fifth of the families of patterns, are left out in turn. Finished folds are not 
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ EXAMPLE = """example:
 writes into RUN: unknown.keras, unknown.npz, unknown.txt, unknown.json, figures/unknown.png
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 
-MODEL, NUMBERS, REPORT = "unknown.keras", "unknown.npz", "unknown.json"
+MODEL, NUMBERS, FOLDS = "unknown.keras", "unknown.npz", "unknown"
 BATCH, RATE, DECAY = 128, 4e-3, 0.01
 NONE = 15_000
 """Wafers of none to learn from, at most; all defects are."""
@@ -95,10 +96,16 @@ def _teach(path: Path, *, also_known: str | None, overwrite: bool) -> None:
 
     config = load_config(run)
     if also_known is not None:
+        labelled(also_known)  # refuses here, before anything is taken away
         config = replace(config, also_known=also_known)
     prepare(seed=config.seed, precision="float32", require_gpu=False)
     wafers = load_data(config)
     with run.locked():
+        if overwrite:  # of what is there: a run that is stopped now is one that was not taught
+            for name in (MODEL, NUMBERS):
+                (path / name).unlink(missing_ok=True)
+            shutil.rmtree(path / FOLDS, ignore_errors=True)
+            run.finish()
         teach(config, run, wafers, Split.load(path / "split.npz", wafers))
         run.finish()
     print((path / "unknown.txt").read_text(encoding="utf-8"))
@@ -126,9 +133,9 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     for fold in range(split.folds):
         learned, judged = np.flatnonzero(split.part != fold), np.flatnonzero(split.part == fold)
         unseen = [name for number, kin in enumerate(KIN) if number % split.folds == fold for name in kin]
-        kept = run.path / "unknown" / f"fold-{fold + 1}.npz"
-        if kept.is_file():
-            found = dict(np.load(kept))
+        kept, families = f"{FOLDS}/fold-{fold + 1}.npz", ["", *(f"{name} " for name in unseen)]
+        if (run.path / kept).is_file():
+            found = {f"{of}{key}": run.read_array(kept, f"{of}{key}") for of in families for key in ("parts", "called")}
         else:
             print(f"unknown patterns: fold {fold + 1} of {split.folds}", file=sys.stderr)
             model, numbers = branch_of(
@@ -140,9 +147,8 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
                 drawn = _judged_others(wafers.select(judged), family, seed=config.seed + 1)
                 answered = _answers(run, model, numbers, drawn)
                 found |= {f"{family} parts": answered.parts, f"{family} called": answered.called}
-            kept.parent.mkdir(exist_ok=True)
-            with whole_path(kept) as file, file.open("wb") as out:
-                np.savez_compressed(out, allow_pickle=False, **found)
+            (run.path / FOLDS).mkdir(exist_ok=True)
+            run.write_arrays(kept, found)
         rows.append(judged)
         known.append(Answers(found["parts"], found["called"]))
         others |= {name: Answers(found[f"{name} parts"], found[f"{name} called"]) for name in unseen}
@@ -159,11 +165,6 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     chosen = known if split.folds else known[:1]  # those that the quantiles rest on
     parts, calls = (np.concatenate([getattr(one, name) for one in chosen]) for name in ("parts", "called"))
     unknown = fit_unknown(*numbers, parts, calls)
-    with whole_path(run.path / MODEL) as file:
-        import keras
-
-        keras.Model(model.input, {name: model.output[name] for name in ("logits", "features")}).save(file)
-    write_whole(run.path / NUMBERS, unknown.to_bytes())
     judging, at = (known, rows) if split.folds else (known[1:], rows[1:])
     write_report(
         run.path,
@@ -175,6 +176,11 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
         others={name: unknown.score_of(one.parts, one.called) for name, one in others.items()},
         unseen=bool(split.folds),
     )
+    with whole_path(run.path / MODEL) as file:
+        import keras
+
+        keras.Model(model.input, {name: model.output[name] for name in ("logits", "features")}).save(file)
+    write_whole(run.path / NUMBERS, unknown.to_bytes())
 
 
 def branch_of(

@@ -9,6 +9,7 @@ import pytest
 
 from training.unknown import main
 from wafer_tf.decision.unknown import Unknown
+from wafer_tf.errors import ModelError
 from wafer_tf.learning.branch import features_of, repeats_of
 from wafer_tf.learning.prediction import predict_logits
 from wafer_tf.learning.run_folder import RunFolder
@@ -38,6 +39,26 @@ def test_the_report_counts_every_family_and_every_class(small_run: Path) -> None
 def test_a_taught_run_is_not_taught_again_unasked(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(small_run)]) == 2
     assert "--overwrite teaches the run anew" in capsys.readouterr().err
+
+
+def test_a_teaching_that_is_stopped_leaves_a_run_that_can_be_used_and_taught(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    assert main([str(path), "--overwrite", "--also-known", str(tmp_path / "empty.npz")]) == 4
+    assert (path / "unknown.npz").read_bytes() == (small_run / "unknown.npz").read_bytes()
+    monkeypatch.setattr("training.unknown.branch_of", stopped)
+    assert main([str(path), "--overwrite"]) == 130
+    RunFolder.open(path).model()
+    assert not (path / "unknown.npz").exists() and not (path / "unknown.keras").exists()
+    monkeypatch.undo()
+    assert main([str(path)]) == 0
+    assert (path / "unknown.npz").read_bytes() == (small_run / "unknown.npz").read_bytes()
+    capsys.readouterr()
 
 
 def test_a_run_by_folds_is_judged_by_wafers_and_families_it_has_not_learned(
@@ -72,3 +93,7 @@ def test_a_run_by_folds_is_judged_by_wafers_and_families_it_has_not_learned(
     learned.clear()
     teach(config, run, wafers, split)  # finished folds are not trained again
     assert len(learned) == 1 and (path / "unknown.npz").read_bytes() == before
+    kept = path / "unknown" / "fold-1.npz"
+    kept.write_bytes(kept.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"fold-1\.npz holds no whole array"):
+        teach(config, run, wafers, split)
