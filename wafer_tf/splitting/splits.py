@@ -257,7 +257,7 @@ def make_folds(wafers: WaferSet, folds: int, *, seed: int = 0, several: bool = F
     if groups < folds:
         raise InputError(
             f"wafer set: {groups} groups (wafers that share no lot and no near-copy); expected at least {folds}, one "
-            "a fold. Add maps of other lots, or leave --folds out."
+            "a fold. Add maps of other lots."
         )
     dealt = _assign(label, joined, shares, seed, kinds=len(kinds.names))
     part, group = np.full(len(wafers), UNUSED, np.int8), np.full(len(wafers), -1, np.int64)
