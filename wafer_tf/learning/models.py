@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import INPUT_SIZE, PLANES
 from wafer_tf.errors import ModelError, UsageError
+from wafer_tf.pattern_bits import PATTERNS
 from wafer_tf.released import run_folder
 
 if TYPE_CHECKING:
     import keras
 
+LOGITS, PATTERN_LOGITS = "logits", "patterns"
+"""The heads' layers, and the names of the outputs where there are both."""
 IMAGENET_PRESET = "resnet_18_imagenet"
 
 STEMS = {
@@ -39,6 +42,7 @@ class ModelConfig:
         width: filters of the first stack; 64 is the published ResNet18.
         stem: how a ResNet begins, a key of STEMS.
         dropout: share of the pooled features dropped in training, 0..1.
+        patterns: beside the nine logits, eight of sigmoids, one a pattern, for wafers of several patterns.
     """
 
     architecture: str = "resnet16"
@@ -46,6 +50,7 @@ class ModelConfig:
     width: int = 16
     stem: str = "small"
     dropout: float = 0.2
+    patterns: bool = False
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -63,15 +68,33 @@ class ModelConfig:
 
 
 def build_model(config: ModelConfig) -> "keras.Model":
-    """Build the classifier: input (size, size, 3) float32 0..1, output "logits" (9,) float32."""
+    """Build the classifier: input (size, size, 3) float32 0..1, output "logits" (9,) float32.
+
+    With `config.patterns` the outputs are a dict, "logits" and "patterns" (8,): the logits of the sigmoids.
+    """
     import keras
 
     build = _resnet if config.architecture in BLOCKS else _baseline
     inputs, features = build(config)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     x = keras.layers.Dropout(config.dropout, name="dropout")(x)
-    x = keras.layers.Dense(len(CLASSES), dtype="float32", name="logits")(x)
-    return keras.Model(inputs, x, name=config.architecture)
+    logits = keras.layers.Dense(len(CLASSES), dtype="float32", name=LOGITS)(x)
+    if not config.patterns:
+        return keras.Model(inputs, logits, name=config.architecture)
+    patterns = keras.layers.Dense(len(PATTERNS), dtype="float32", name=PATTERN_LOGITS)(x)
+    return keras.Model(inputs, {LOGITS: logits, PATTERN_LOGITS: patterns}, name=config.architecture)
+
+
+def nine_way(model: "keras.Model") -> "keras.Model":
+    """Return a model of `build_model` with its logits as the only output; the layers are shared."""
+    import keras
+
+    return keras.Model(model.input, model.output[LOGITS], name=model.name) if several_outputs(model) else model
+
+
+def several_outputs(model: "keras.Model") -> bool:
+    """Whether a model answers with more than the nine logits."""
+    return isinstance(model.output, dict)
 
 
 def _resnet(config: ModelConfig) -> tuple[Any, Any]:
@@ -166,9 +189,10 @@ def load_backbone_weights(model: "keras.Model", source: str) -> int:
         for name, layer in own.items()
         if [w.shape for w in found.get(name, ())] != [tuple(w.shape) for w in layer.weights]
     ]
-    if "logits" in unfit:  # a backbone's source has no head, or one of other classes
-        unfit.remove("logits")
-        del own["logits"]
+    for head in (LOGITS, PATTERN_LOGITS):  # a backbone's source has no head, or one of other classes
+        if head in unfit:
+            unfit.remove(head)
+            del own[head]
     if unfit:
         raise ModelError(
             f"backbone weights {source!r}: {len(unfit)} of the model's {len(own)} layers have no weights of their "

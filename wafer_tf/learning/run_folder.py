@@ -158,12 +158,20 @@ class RunFolder:
             raise ModelError(f"run folder {self.path}: decision.json: {error}") from error
 
     def model(self) -> "keras.Model":
-        """Load model.keras, without an optimizer."""
+        """Load model.keras, without an optimizer, as the nine-way classifier alone."""
+        from wafer_tf.learning.models import nine_way
+
+        return nine_way(self.whole_model())
+
+    def whole_model(self) -> "keras.Model":
+        """Load model.keras, without an optimizer; its output is a dict where it has a head for several patterns."""
         import keras
+
+        from wafer_tf.learning.models import nine_way
 
         try:
             model = keras.saving.load_model(self.path / "model.keras", compile=False)
-            shapes = model.input_shape, model.output_shape
+            shapes = model.input_shape, nine_way(model).output_shape
         except UNREADABLE as error:
             raise ModelError(f"run folder {self.path}: model.keras cannot be loaded ({error}).") from error
         (_, *sides), answer = shapes
