@@ -13,7 +13,7 @@ SUPPLY_READY := $(SUPPLY)/.ready
 .PHONY: help setup fit app release test lint docs images lock licences sbom clean
 
 MAPS := ../shared/data/wm811k/wm811k_full_dev.npz ../shared/data/wm811k/wm811k_none_extra.npz
-ALSO_KNOWN := ../shared/data/mixedwm38/mixedwm38_dev.npz
+MIXED := ../shared/data/mixedwm38/mixedwm38_dev.npz
 
 help:
 	@echo "make fit    set up, then train on the built-in maps (some minutes of training on two cores)"
@@ -48,7 +48,7 @@ app: $(READY)
 	$(RUN) -m app
 
 release: $(READY)
-	$(RUN) -m training.release --data $(MAPS) --also-known $(ALSO_KNOWN) --bundle-version $$(date +%Y%m%d)
+	$(RUN) -m training.release --data $(MAPS) --mixed $(MIXED) --bundle-version $$(date +%Y%m%d)
 
 test: $(READY)
 	$(RUN) -m pytest

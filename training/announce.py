@@ -15,16 +15,18 @@ RECENT = 5
 class Announcer(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Says how a training goes. Comes after `Progress` among the callbacks, which keeps what is said here."""
 
-    def __init__(self, progress: Progress, *, epochs: int, steps: int) -> None:
+    def __init__(self, progress: Progress, *, epochs: int, steps: int, name: str = "") -> None:
         """Take what is kept of each epoch.
 
         Args:
             progress: of the run.
             epochs: at most so many.
             steps: of an epoch.
+            name: of the training, where several are going on.
         """
         super().__init__()
         self._progress, self._epochs, self._steps = progress, epochs, steps
+        self._name = f"{name}: " if name else ""
         self._bar: tqdm[Any] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -42,7 +44,7 @@ class Announcer(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no
         """Say the epoch's figures, the best so far and the time left."""
         if self._bar is not None:
             self._bar.close()
-        print(epoch_line(self._progress.history, epochs=self._epochs), file=sys.stderr)
+        print(f"{self._name}{epoch_line(self._progress.history, epochs=self._epochs)}", file=sys.stderr)
         if self._progress.exhausted and epoch + 1 < self._epochs:
             print(
                 f"stopped: no better validation macro-F1 in {self._progress.patience} epochs (--patience)",

@@ -52,6 +52,8 @@ class FitConfig:
         patience: epochs without a better validation macro-F1 after which training stops.
         unknown_epochs: of what learns to tell patterns that are none of the nine, once the classifier is trained; 0
             leaves it out. See `training.unknown`.
+        mixed: wafers of several patterns, for a head beside the nine-way answer: a path, or a share of the maps an
+            epoch shows that are to be drawn; None for a model without that head. See `training.mixed`.
         also_known: path of labelled wafers of another fab, which are not to be unknown either; None for none.
     """
 
@@ -82,6 +84,7 @@ class FitConfig:
     weight_average: float = 0.0
     patience: int = 20
     unknown_epochs: int = 6
+    mixed: str | None = None
     also_known: str | None = None
     class_weights: str = "sqrt"
     loss: str = "cross-entropy"
@@ -124,11 +127,17 @@ class FitConfig:
             raise UsageError("--folds leaves every fold out in turn; --fold and --teachers go with one split alone.")
         if self.unlabelled is not None and not self.teachers:
             raise UsageError("unlabelled maps need teachers, finished runs to say what they show: --teachers RUN ...")
+        if (self.mixed is not None) != self.model.patterns:
+            raise UsageError("mixed wafers need a model with a head for several patterns, and that head mixed wafers.")
+        if self.mixed is not None and self.freeze_epochs:
+            raise UsageError("--freeze-epochs trains the nine-way head alone; leave it out with --mixed.")
+        if self.mixed_share is not None and not 0 < self.mixed_share <= 1:
+            raise UsageError(f"mixed {self.mixed}; expected a file, or a share above 0 and at most 1 (--mixed).")
         if not 0 <= self.clean_wafers <= 1:
             raise UsageError(f"clean wafers {self.clean_wafers}; expected a share from 0 to 1.")
         if not 0 <= self.teacher_weight <= 1:
             raise UsageError(f"teacher weight {self.teacher_weight}; expected 0 to 1.")
-        for name in ("turn_prob", "stretch_prob", "die_noise"):
+        for name in ("turn_prob", "stretch_prob", "die_noise", "tool_prob"):
             if not 0 <= getattr(self.augmentation, name) <= 1:
                 raise UsageError(f"{name} {getattr(self.augmentation, name)}; expected 0 to 1.")
         if not 0 <= self.weight_average < 1:
@@ -138,6 +147,14 @@ class FitConfig:
                 f"learning rate {self.learning_rate}, weight decay {self.weight_decay}, label smoothing "
                 f"{self.label_smoothing}; expected 0..10, 0 to below 1, and 0 to below 1."
             )
+
+    @property
+    def mixed_share(self) -> float | None:
+        """The share of mixed wafers to be drawn; None where they come from a file, or there are none."""
+        try:
+            return None if self.mixed is None else float(self.mixed)
+        except ValueError:
+            return None
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict that JSON can hold."""

@@ -5,6 +5,7 @@ a built-in set of synthetic maps.
 """
 
 import argparse
+import os
 import shlex
 import shutil
 import sys
@@ -63,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--fold", metavar="K/N", help="leave the K-th of N group folds out of the training part")
     flag(data, "--synthetic", d.synthetic, "fill classes with fewer than N training maps up to N", metavar="N")
     flag(data, "--clean-wafers", d.clean_wafers, "add none maps with hardly a failing die, so many", metavar="SHARE")
+    data.add_argument(
+        "--mixed",
+        metavar="FILE|SHARE",
+        help="learn to name several patterns on one wafer, from labelled ones in a file, or from drawn ones, such a "
+        "share of the maps (0.3)",
+    )
     flag(
         data,
         "--none-per-epoch",
@@ -144,6 +151,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="P",
     )
     flag(fit, "--die-noise", d.augmentation.die_noise, "at most this share of dies drawn anew", metavar="SHARE")
+    flag(
+        fit,
+        "--tool-prob",
+        d.augmentation.tool_prob,
+        "chance that a row, the edge, every other die or 1 % of them stay untested",
+        metavar="P",
+    )
     flag(fit, "--seed", d.seed, "of split, weights, shuffling and augmentation", metavar="N")
     flag(fit, "--precision", d.precision, ", ".join(PRECISIONS), metavar="POLICY")
     fit.add_argument("--require-gpu", action="store_true", help="fail early where TensorFlow sees no GPU")
@@ -151,6 +165,13 @@ def parser() -> argparse.ArgumentParser:
     reading.add_arguments(p)
     p.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: a new one under runs/)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped, set up as it was")
+    p.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="with --folds: models trained at once, each with its share of the cores; 0 stops when the folds are dealt "
+        "(default 1)",
+    )
     p.add_argument(
         "--smoke",
         action="store_true",
@@ -174,12 +195,16 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     from wafer_tf.learning.quiet import quiet_tensorflow
 
     quiet_tensorflow()
-    resume, out = args.pop("resume", None), args.pop("out", None)
+    resume, out, jobs = args.pop("resume", None), args.pop("out", None), args.pop("jobs", 1)
+    if not 0 <= jobs <= 64:
+        raise UsageError(f"--jobs {jobs}; expected 0 to 64.")
+    if jobs > 1:  # TensorFlow reads it when it starts; the processes of the folds inherit it
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
     smoke = args.pop("smoke", False)
     if isinstance(resume, Path):
         if args or out or smoke:
             raise UsageError("--resume takes the run's own configuration: give no other flag with it.")
-        return _resume(resume)
+        return _resume(resume, jobs)
     from wafer_tf.learning.run_folder import RunFolder
 
     config = _config(args)
@@ -194,7 +219,7 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     command = shlex.join([*called("python -m training.fit").split(), *argv])
     try:
         run.write_json("config.json", {"config": config.to_json(), "command": command})
-        _execute(config, run)
+        _execute(config, run, jobs)
     except BaseException as stop:
         # nothing worth keeping yet, or a fault that --resume would only meet again: leave no folder in the way
         hopeless = isinstance(stop, WaferError) and not (run.path / "checkpoints" / "state.json").exists()
@@ -204,12 +229,12 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     return None
 
 
-def _execute(config: "FitConfig", run: "RunFolder") -> None:
+def _execute(config: "FitConfig", run: "RunFolder", jobs: int) -> None:
     from training.job import execute
 
     try:
         with run.locked():
-            execute(config, run)
+            execute(config, run, jobs=jobs)
     except (KeyboardInterrupt, OSError):  # an OSError of a full disk may name no file
         if (run.path / "split.npz").exists():
             print(called(f"stopped; go on with: python -m training.fit --resume {run.path}"), file=sys.stderr)
@@ -229,13 +254,14 @@ def _config(args: dict[str, Any]) -> "FitConfig":
     words = tuple(reading.as_words(reading.take(args)))
     if args.get("stem") == "imagenet":
         args.setdefault("architecture", "resnet18")  # the only one with that stem
+    args["patterns"] = args.get("mixed") is not None
     model, augmentation = ModelConfig(**pick(ModelConfig)), replace(FitConfig().augmentation, **pick(Augmentation))
     for name in {"shares", "teachers"} & set(args):
         args[name] = tuple(args[name])
     return FitConfig(model=model, augmentation=augmentation, reading=words, **args)
 
 
-def _resume(path: Path) -> int | None:
+def _resume(path: Path, jobs: int) -> int | None:
     from training.job import check, load_config
     from wafer_tf.learning.run_folder import RunFolder
 
@@ -245,7 +271,7 @@ def _resume(path: Path) -> int | None:
         return None
     config = load_config(run)
     check(config)
-    _execute(config, run)
+    _execute(config, run, jobs)
     return None
 
 

@@ -4,14 +4,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FitConfig, parse_fold
 from training.explanations import write_small_sheet
+from training.mixed import load_mixed, taught_with
 from training.out_of_fold import answer_out_of_fold, decide_out_of_fold
+from training.progress import Progress
 from training.runtime import prepare, versions
+from training.several import judge_several
 from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import fill_classes, train, weights_of
@@ -23,7 +27,8 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, ModelError, WaferError
 from wafer_tf.explaining.heat_maps import Explainer
 from wafer_tf.formats import flags
-from wafer_tf.learning.prediction import predict_logits
+from wafer_tf.learning.models import LOGITS
+from wafer_tf.learning.prediction import predict_heads
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.readers import read
 from wafer_tf.released import NAMES
@@ -54,8 +59,14 @@ def check(config: FitConfig) -> None:
     prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
 
 
-def execute(config: FitConfig, run: RunFolder) -> None:
-    """Carry a run from wherever it stands to its report, and print the per-class table."""
+def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1) -> None:
+    """Carry a run from wherever it stands to its report, and print the per-class table.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        jobs: with folds, models trained at once; 0 to stop when the folds are dealt, see `training.fold`.
+    """
     strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
     wafers = load_data(config)
     split = split_of(config, run, wafers)
@@ -76,36 +87,61 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         _say(f"run {run.path}")
     _say("class weights: " + ", ".join(f"{CLASSES[c]} {w:.2f}" for c, w in weights.items()))
 
-    start = starting_weights(config, wafers if config.folds else WaferSet.concatenate([validation, test]))
+    mixed = None if config.mixed is None else load_mixed(config, run, wafers, split)
+    if not jobs:
+        _say(f"the folds are dealt. Train each with: python -m training.fold {run.path} K, then --resume {run.path}")
+        return
+    judged = WaferSet.concatenate([validation, test])
+    start = starting_weights(config, wafers if config.folds else judged)
     if start.note:
         _say(start.note)
-    out_of_fold = answer_out_of_fold(config, run, wafers, split, strategy, start.source) if config.folds else None
     known = fingerprints(training if config.folds else WaferSet.concatenate([training, validation]))
     known = np.union1d(known, known_to_start(start.source))
     if config.teachers:
         known = np.union1d(known, known_to_teachers(config))
-    model, progress = train(
-        config,
-        run,
-        training=training,
-        target=target,
-        validation=None if config.folds else validation,
-        start=start.source,
-        strategy=strategy,
-    )
-    with whole_path(run.path / "model.keras") as path:
-        model.save(path)
-    if out_of_fold is None:
-        _say("scoring the validation and the test part")
-        logits = {name: predict_logits(model, part) for name, part in (("validation", validation), ("test", test))}
+
+    def train_whole() -> tuple[Any, Progress]:
+        model, progress = train(
+            config,
+            run,
+            training=training,
+            target=target,
+            validation=None if config.folds else validation,
+            start=start.source,
+            strategy=strategy,
+            mixed=None if mixed is None else taught_with(config, training, mixed[0].select(mixed[1].train)),
+            name="all maps" if config.folds else "",
+        )
+        with whole_path(run.path / "model.keras") as path:
+            model.save(path)
+        return model, progress
+
+    if config.folds:
+        whole: list[tuple[Any, Progress]] = []
+        answers = answer_out_of_fold(
+            config,
+            run,
+            wafers,
+            split,
+            strategy,
+            start.source,
+            mixed=mixed,
+            jobs=jobs,
+            meanwhile=lambda: whole.append(train_whole()),
+        )
+        ((model, progress),) = whole
     else:
-        logits = {"test": out_of_fold}
-    precision = np.float32 if out_of_fold is None else np.float16  # as the folds keep them
+        model, progress = train_whole()
+        _say("scoring the validation and the test part")
+        answers = _answers(model, wafers, split, mixed)
+    precision = np.float16 if config.folds else np.float32  # as the folds keep them
+    logits = {name: found for name, found in answers.items() if name in ("validation", "test")}
     run.write_arrays("logits.npz", {name: found.astype(precision) for name, found in logits.items()})
     run.write_arrays("seen.npz", {"fingerprints": known})
     decision, prob = _decide(logits, wafers, split)
     run.write_json("decision.json", decision.to_json())
-
+    if mixed is not None:
+        judge_several(run, answers, decision, wafers, split, *mixed)
     scores = score(test.label, prob, group=split.group[split.test])
     write_report(
         run.path,
@@ -152,6 +188,23 @@ def execute(config: FitConfig, run: RunFolder) -> None:
         print(f"\n{text}")
     print(f"\nrun folder: {run.path}  (report.txt, figures/, model_card.md)")
     print(called(f"next: python -m training.evaluate {run.path} --data OTHER_MAPS"))
+
+
+def _answers(
+    model: Any, wafers: WaferSet, split: Split, mixed: tuple[WaferSet, Split] | None
+) -> dict[str, NDArray[np.float32]]:
+    """Return what a model says of the validation and the test part, by the names of `out_of_fold`."""
+    judged = {"validation": wafers.select(split.validation), "test": wafers.select(split.test)}
+    if mixed is not None:
+        judged |= {
+            "mixed_validation": mixed[0].select(mixed[1].validation),
+            "mixed": mixed[0].select(mixed[1].test),
+        }
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, part in judged.items():
+        for head, logits in predict_heads(model, part).items():
+            found[name if head == LOGITS else f"{name}_{head}"] = logits
+    return found
 
 
 def _sizes(split: Split, kept: NDArray[np.int64]) -> dict[str, int]:

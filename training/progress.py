@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from training.averaging import MovingAverage
 from wafer_tf.errors import ModelError
+from wafer_tf.learning.models import LOGITS
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.splits import UNREADABLE
 from wafer_tf.whole_files import file_sha256, whole_path, write_whole
@@ -155,7 +156,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep everything, then commit it by replacing state.json."""
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}, "learning_rate": rate}
+        row = {"epoch": epoch + 1, **{_plain(k): float(v) for k, v in (logs or {}).items()}, "learning_rate": rate}
         row["seconds"] = round(time.monotonic() - self.started, 2)
         self.history.append(row)
         self.state["last"] = f"epoch_{epoch:04d}.keras"
@@ -185,6 +186,11 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         self.board.flush()
         if self.exhausted:
             self.model.stop_training = True
+
+
+def _plain(name: str) -> str:
+    """Return the name that a figure has where the nine-way head is the only one."""
+    return name if name.endswith("loss") else name.replace(f"{LOGITS}_", "")
 
 
 def _files(state: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """Make the released models from their maps: `python -m training.release --data MAPS MORE_MAPS`.
 
-The maps become one Parquet file. Of each model, models/wafer and models/nano, five are trained without a fold, and one
+The maps become one Parquet file. Of each model, models/wafer and models/nano, three are trained without a fold, and one
 on all maps: what is reported rests on the answers out of fold, what is released learned from everything. Each
 training.fit and edge.convert is a process of its own; what a user of a model needs is then copied, with the SHA-256 of
 every file. Finished steps are not done again: after a kill, the same command goes on.
@@ -8,6 +8,7 @@ every file. Finished steps are not done again: after a kill, the same command go
 
 import argparse
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -20,14 +21,14 @@ from wafer_tf.errors import GateError, ModelError
 from wafer_tf.released import NAMES
 
 EXAMPLE = """example:
-  python -m training.release --data wm811k_full_dev.npz wm811k_none_extra.npz --also-known mixedwm38_dev.npz
+  python -m training.release --data wm811k_full_dev.npz wm811k_none_extra.npz --mixed mixedwm38_dev.npz
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy gate failed"""
 
 RECIPE = [
-    *("--folds", "5", "--seed", "0", "--backbone-weights", "none"),
+    *("--folds", "3", "--seed", "0", "--backbone-weights", "none"),
     *("--epochs", "12", "--none-per-epoch", "15000", "--clean-wafers", "0.1"),
-    *("--class-weights", "none", "--weight-decay", "0.01", "--weight-average", "0.998"),
+    *("--class-weights", "none", "--weight-decay", "0.01", "--weight-average", "0.998", "--tool-prob", "0.15"),
 ]
 """What both models have beyond training.fit's defaults. None starts from weights of an earlier release."""
 TRAININGS = {
@@ -51,6 +52,7 @@ KEPT = [
     "report.json",
     "report.txt",
     "operating.json",
+    "patterns.json",
     "operating.txt",
     "seen.npz",
     "split.npz",
@@ -75,7 +77,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     p = CommandParser("python -m training.release", __doc__, epilog=EXAMPLE)
     p.add_argument("--data", required=True, nargs="+", metavar="PATH", help="labelled maps, in one file or several")
-    p.add_argument("--also-known", metavar="PATH", help="labelled wafers of another fab: training.unknown")
+    p.add_argument(
+        "--mixed",
+        metavar="PATH",
+        help="wafers of one pattern and of several from another fab: they teach the head for several patterns, and are "
+        "not to be unknown",
+    )
+    p.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models trained at once (the cores)")
     p.add_argument("--work", type=Path, default=Path("runs/release"), metavar="DIR", help="default runs/release")
     p.add_argument("--out", type=Path, default=Path("models"), metavar="DIR", help="default models")
     p.add_argument(
@@ -96,15 +104,16 @@ def _release(args: argparse.Namespace) -> None:
     maps = args.work / "wafers.parquet"
     if not maps.exists():
         _call("wafer_tf.readers", [*args.data, str(maps)])
-    also_known = [] if args.also_known is None else ["--also-known", args.also_known]
+    mixed = [] if args.mixed is None else ["--mixed", args.mixed, "--also-known", args.mixed]
+    jobs = ["--jobs", str(args.jobs)]
     for name, flags in TRAININGS.items():
         run = args.work / name
         if (run / "DONE").exists():
             print(f"{run}: finished before", file=sys.stderr)
         elif (run / "config.json").exists():
-            _call("training.fit", ["--resume", str(run)])
+            _call("training.fit", ["--resume", str(run), *jobs])
         else:
-            _call("training.fit", ["--data", str(maps), *flags, *also_known, "--out", str(run)])
+            _call("training.fit", ["--data", str(maps), *flags, *mixed, *jobs, "--out", str(run)])
     for name in NAMES:
         if not (args.work / name / "bundle").exists():
             _call("edge.convert", ["--int8", str(args.work / name), "--bundle-version", str(args.bundle_version)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from training.announce import Announcer
@@ -13,12 +14,16 @@ from training.averaging import MovingAverage
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
 from wafer_tf.dies import CLASSES
-from wafer_tf.learning.models import build_model, load_backbone_weights
-from wafer_tf.learning.pipeline import Epochs, evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS, build_model, load_backbone_weights
+from wafer_tf.learning.pipeline import Epochs, evaluation_batches, one_hot, steps_per_epoch, training_batches
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.pattern_bits import PATTERNS
 from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
+
+PATTERN_LOSS = 4.0
+"""Weight of the sigmoids' mean loss beside that of the nine-way answer."""
 
 
 def train(
@@ -30,6 +35,8 @@ def train(
     strategy: Any,
     start: str = "none",
     target: NDArray[np.float32] | None = None,
+    mixed: WaferSet | None = None,
+    name: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[keras.Model, Progress]:
     """Train until the epochs are over or validation macro-F1 stops rising; go on from a checkpoint where there is one.
@@ -44,6 +51,8 @@ def train(
         strategy: of tf.distribute.
         start: where the weights come from, see `models.load_backbone_weights`.
         target: (n, 9), what each training map is to be called; None for its label.
+        mixed: what the head for several patterns learns from besides, see `training.mixed`; None without that head.
+        name: of the training, where several are going on.
         callbacks: called after an epoch has been kept, so one that raises loses nothing.
 
     Returns:
@@ -55,6 +64,10 @@ def train(
         if target is not None:
             target = np.concatenate([target, np.eye(len(CLASSES), dtype=np.float32)[clean.label]])
         training = WaferSet.concatenate([training, clean])
+    if mixed is not None:
+        if target is not None:
+            target = np.concatenate([target, one_hot(mixed.label)])
+        training = WaferSet.concatenate([training, mixed])
     progress = Progress(run, patience=config.patience)
     first = len(progress.history)
     keras.utils.set_random_seed(config.seed)  # whatever was trained before in this process
@@ -84,16 +97,17 @@ def train(
                 size=size,
                 target=target,
                 none_per_epoch=config.none_per_epoch,
+                weights=weights if config.model.patterns else None,
             ),
-            validation_data=None if validation is None else evaluation_batches(validation, size=size),
+            validation_data=None if validation is None else _judging(config, validation),
             initial_epoch=first,
             epochs=config.epochs,
             steps_per_epoch=steps,
-            class_weight=weights,
+            class_weight=None if config.model.patterns else weights,
             callbacks=[
                 *([progress.average] if progress.average else []),
                 progress,
-                Announcer(progress, epochs=config.epochs, steps=steps),
+                Announcer(progress, epochs=config.epochs, steps=steps, name=name),
                 *callbacks,
             ],
             shuffle=False,
@@ -117,13 +131,27 @@ def fill_classes(training: WaferSet, wanted: int, *, seed: int) -> WaferSet:
 
 def weights_of(config: FitConfig, training: WaferSet, target: NDArray[np.float32] | None) -> dict[int, float]:
     """Return the class weights for what an epoch shows of the training maps."""
-    label = training.label if target is None else target.argmax(axis=1)
+    label = training.label[training.labelled] if target is None else target.argmax(axis=1)
     return class_weights(config.class_weights, label, none_per_epoch=config.none_per_epoch)
 
 
 def maps_per_epoch(config: FitConfig, training: WaferSet) -> int:
     """Return how many of the training maps an epoch shows."""
     return len(Epochs(training.label, config.none_per_epoch, seed=config.seed))
+
+
+def _judging(config: FitConfig, validation: WaferSet) -> Any:
+    """Return the batches that choose the epoch: by the nine-way answer alone, whatever heads there are."""
+    batches = evaluation_batches(validation, size=config.model.input_size)
+    if not config.model.patterns:
+        return batches
+
+    def with_heads(planes: Any, target: Any) -> tuple[Any, ...]:
+        maps = tf.shape(planes)[0]
+        weights = {LOGITS: tf.ones(maps), PATTERN_LOGITS: tf.zeros(maps)}
+        return planes, {LOGITS: target, PATTERN_LOGITS: tf.zeros((maps, len(PATTERNS)))}, weights
+
+    return batches.map(with_heads)
 
 
 def _train_head(
@@ -178,9 +206,17 @@ def compile_model(config: FitConfig, model: keras.Model, maps: int) -> None:
     optimizer = KernelAdamW(rate, weight_decay=config.weight_decay)
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(
-        optimizer, _loss(config), metrics=[keras.metrics.CategoricalAccuracy("accuracy"), MacroF1()], jit_compile=False
-    )
+    metrics = [keras.metrics.CategoricalAccuracy("accuracy"), MacroF1()]
+    if config.model.patterns:
+        model.compile(
+            optimizer,
+            {LOGITS: _loss(config), PATTERN_LOGITS: keras.losses.BinaryCrossentropy(from_logits=True)},
+            loss_weights={LOGITS: 1.0, PATTERN_LOGITS: PATTERN_LOSS},
+            weighted_metrics={LOGITS: metrics},
+            jit_compile=False,
+        )
+    else:
+        model.compile(optimizer, _loss(config), metrics=metrics, jit_compile=False)
 
 
 def _loss(config: FitConfig) -> keras.losses.Loss:

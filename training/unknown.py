@@ -123,40 +123,34 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     """
     from training.unknown_report import Judged, write_report
     from wafer_tf.decision.unknown_fitting import fit_unknown
-    from wafer_tf.synthesis.others import KIN, NAMES
+    from wafer_tf.synthesis.others import NAMES
     from wafer_tf.whole_files import whole_path, write_whole
 
-    also_known = None if config.also_known is None else labelled(config.also_known)
     known: list[Answers] = []
     rows: list[NDArray[np.int64]] = []
     others: dict[str, Answers] = {}
+    decision = run.decision()
+
+    def called(parts: NDArray[np.float64], logits: NDArray[np.float32]) -> Answers:
+        return Answers(parts, decision.probabilities(logits).argmax(axis=1))
+
     for fold in range(split.folds):
-        learned, judged = np.flatnonzero(split.part != fold), np.flatnonzero(split.part == fold)
-        unseen = [name for number, kin in enumerate(KIN) if number % split.folds == fold for name in kin]
-        kept, families = f"{FOLDS}/fold-{fold + 1}.npz", ["", *(f"{name} " for name in unseen)]
-        if (run.path / kept).is_file():
-            found = {f"{of}{key}": run.read_array(kept, f"{of}{key}") for of in families for key in ("parts", "called")}
-        else:
-            print(f"unknown patterns: fold {fold + 1} of {split.folds}", file=sys.stderr)
-            model, numbers = branch_of(
-                config, run.model(), wafers.select(learned), [n for n in NAMES if n not in unseen], also_known
-            )
-            answered = _answers(run, model, numbers, wafers.select(judged))
-            found = {"parts": answered.parts, "called": answered.called}
-            for family, one in _answers_to_others(config, run, model, numbers, wafers.select(judged), unseen).items():
-                found |= {f"{family} parts": one.parts, f"{family} called": one.called}
-            (run.path / FOLDS).mkdir(exist_ok=True)
-            run.write_arrays(kept, found)
-        rows.append(judged)
-        known.append(Answers(found["parts"], found["called"]))
-        others |= {name: Answers(found[f"{name} parts"], found[f"{name} called"]) for name in unseen}
+        teach_fold(config, run, wafers, split, fold)
+        kept = f"{FOLDS}/fold-{fold + 1}.npz"
+        found = {name: run.read_array(kept, name) for name in ("parts", "logits")}
+        rows.append(np.flatnonzero(split.part == fold))
+        known.append(called(found["parts"], found["logits"]))
+        for family in _unseen(split, fold):
+            one = (run.read_array(kept, f"{family} {name}") for name in ("parts", "logits"))
+            others[family] = called(*one)
     print("unknown patterns: the model that ships", file=sys.stderr)
     learned = np.arange(len(wafers)) if split.folds else split.train
-    model, numbers = branch_of(config, run.model(), wafers.select(learned), NAMES, also_known)
+    model, numbers = branch_of(config, run.whole_model(), wafers.select(learned), NAMES, _also_known(config))
     if not split.folds:
         rows = [split.validation, split.test]
-        known = [_answers(run, model, numbers, wafers.select(part)) for part in rows]
-        others = _answers_to_others(config, run, model, numbers, wafers.select(split.test), NAMES)
+        known = [called(*_answers(model, numbers, wafers.select(part))) for part in rows]
+        drawn = _answers_to_others(config, model, numbers, wafers.select(split.test), NAMES)
+        others = {name: called(*one) for name, one in drawn.items()}
     chosen = known if split.folds else known[:1]  # those that the quantiles rest on
     parts, calls = (np.concatenate([getattr(one, name) for one in chosen]) for name in ("parts", "called"))
     unknown = fit_unknown(*numbers, parts, calls)
@@ -174,8 +168,49 @@ def teach(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split
     with whole_path(run.path / MODEL) as file:
         import keras
 
-        keras.Model(model.input, {name: model.output[name] for name in ("logits", "features")}).save(file)
+        keras.Model(model.input, {name: found for name, found in model.output.items() if name != "other"}).save(file)
     write_whole(run.path / NUMBERS, unknown.to_bytes())
+
+
+def teach_fold(config: "FitConfig", run: RunFolder, wafers: "WaferSet", split: "Split", fold: int) -> None:
+    """Train the branch of a fold on the classifier of that fold, and keep what it says of wafers and families unseen.
+
+    What is kept already is not done again.
+
+    Args:
+        config: of the run.
+        run: its folder, with the folds' models.
+        wafers: the run's labelled maps.
+        split: of these, by folds.
+        fold: from 0.
+    """
+    from wafer_tf.synthesis.others import NAMES
+
+    kept, unseen = f"{FOLDS}/fold-{fold + 1}.npz", _unseen(split, fold)
+    if (run.path / kept).is_file():
+        return
+    print(f"unknown patterns: fold {fold + 1} of {split.folds}", file=sys.stderr)
+    learned, judged = np.flatnonzero(split.part != fold), np.flatnonzero(split.part == fold)
+    classifier = RunFolder.open(run.path / "folds" / str(fold + 1)).whole_model()
+    families = [name for name in NAMES if name not in unseen]
+    model, numbers = branch_of(config, classifier, wafers.select(learned), families, _also_known(config))
+    parts, logits = _answers(model, numbers, wafers.select(judged))
+    found: dict[str, NDArray[Any]] = {"parts": parts, "logits": logits.astype(np.float16)}
+    for family, (parts, logits) in _answers_to_others(config, model, numbers, wafers.select(judged), unseen).items():
+        found |= {f"{family} parts": parts, f"{family} logits": logits.astype(np.float16)}
+    (run.path / FOLDS).mkdir(exist_ok=True)
+    run.write_arrays(kept, found)
+
+
+def _unseen(split: "Split", fold: int) -> list[str]:
+    """Return the families of patterns that a fold judges, and its branch has not learned, nor their kin."""
+    from wafer_tf.synthesis.others import KIN
+
+    return [name for number, kin in enumerate(KIN) if number % split.folds == fold for name in kin]
+
+
+def _also_known(config: "FitConfig") -> "WaferSet | None":
+    return None if config.also_known is None else labelled(config.also_known)
 
 
 def branch_of(
@@ -282,13 +317,15 @@ def labelled(path: str) -> "WaferSet":
     return wafers.select(wafers.labelled)
 
 
-def _answers(run: RunFolder, model: "keras.Model", numbers: tuple[Any, Any, Any], wafers: "WaferSet") -> Answers:
+def _answers(
+    model: "keras.Model", numbers: tuple[Any, Any, Any], wafers: "WaferSet"
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the (n, 3) parts, and the (n, 9) logits."""
     from wafer_tf.decision.unknown import parts
     from wafer_tf.learning.branch import features_of, repeats_of
 
     logits, features = features_of(model, wafers)
-    found = np.column_stack([parts(features, *numbers), repeats_of(wafers)])
-    return Answers(found, run.decision().probabilities(logits).argmax(axis=1))
+    return np.column_stack([parts(features, *numbers), repeats_of(wafers)]), logits
 
 
 def _grids(wafers: "WaferSet") -> list[NDArray[np.uint8]]:
@@ -316,20 +353,19 @@ def _drawn(family: str, count: int, *, seed: int, grids: list[NDArray[np.uint8]]
 
 def _answers_to_others(
     config: "FitConfig",
-    run: RunFolder,
     model: "keras.Model",
     numbers: tuple[Any, Any, Any],
     wafers: "WaferSet",
     families: Sequence[str],
-) -> dict[str, Answers]:
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
     """Draw families on the grids of wafers, and return what the model says of each; all in one go, which is quicker."""
     from wafer_tf.waferset import WaferSet
 
     count, grids = min(JUDGED, max(len(wafers) // 20, 10)), _grids(wafers)
     drawn = [_drawn(family, count, seed=config.seed + 1, grids=grids) for family in families]
-    both = _answers(run, model, numbers, WaferSet.concatenate(drawn))
+    parts, logits = _answers(model, numbers, WaferSet.concatenate(drawn))
     rows = [slice(k * count, (k + 1) * count) for k in range(len(families))]
-    return {name: Answers(both.parts[of], both.called[of]) for name, of in zip(families, rows, strict=True)}
+    return {name: (parts[of], logits[of]) for name, of in zip(families, rows, strict=True)}
 
 
 if __name__ == "__main__":

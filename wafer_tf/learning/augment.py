@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die
 
 SYMMETRY_COUNT = 8
+LEAST_LEFT = 0.4
+"""Share of the failing dies that must be left of a map, or it might show its pattern no more; see `untested`."""
 MAX_STRETCH = 1.5
 """Rows and columns grow by 1 to this, each by its own factor. To fewer dies a scratch one die wide could vanish."""
 
@@ -22,12 +24,14 @@ class Augmentation:
         stretch_prob: chance of a change to more rows and columns, as if the dies were smaller.
         die_noise: upper end of the share of dies whose state is drawn anew at the map's own failing rate; the share
             itself is drawn uniformly from 0..die_noise for each map.
+        tool_prob: chance that some dies are left without a result, as tools do: `untested`.
     """
 
     symmetries: bool = True
     turn_prob: float = 0.0
     stretch_prob: float = 0.0
     die_noise: float = 0.0
+    tool_prob: float = 0.0
 
     def apply(self, grid: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a changed copy (or view) of `grid`, (rows, cols) uint8; sides may be swapped."""
@@ -39,6 +43,8 @@ class Augmentation:
             grid = stretch(grid, rows, cols)
         if self.die_noise:
             grid = redraw(grid, rng.uniform(0, self.die_noise), rng)
+        if self.tool_prob and rng.random() < self.tool_prob:
+            grid = untested(grid, rng)
         return symmetry(grid, int(rng.integers(SYMMETRY_COUNT))) if self.symmetries else grid
 
 
@@ -76,3 +82,25 @@ def redraw(grid: NDArray[np.uint8], share: float, rng: np.random.Generator) -> N
     chance = rng.random((2, *grid.shape), dtype=np.float32)
     drawn = np.where(chance[1] < rate, np.uint8(Die.FAIL), np.uint8(Die.PASS))
     return np.where(dies & (chance[0] < share), drawn, grid)
+
+
+def untested(grid: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Take the result of some dies away, in one of four ways, or of none where less than LEAST_LEFT of the fails stay.
+
+    A row or column, the outermost die all round, every other die as on a chequerboard, or 1 % of the dies anywhere.
+    """
+    rows, cols = np.indices(grid.shape)
+    way = int(rng.integers(4))
+    if way == 0:
+        lines, count = (rows, len(grid)) if rng.random() < 0.5 else (cols, grid.shape[1])
+        left = lines != rng.integers(count)
+    elif way == 1:
+        dies = np.pad(grid != Die.ABSENT, 1)
+        left = dies[:-2, 1:-1] & dies[2:, 1:-1] & dies[1:-1, :-2] & dies[1:-1, 2:]
+    elif way == 2:
+        left = (rows + cols) % 2 == rng.integers(2)
+    else:
+        left = rng.random(grid.shape, dtype=np.float32) >= 0.01
+    changed = np.where(left, grid, np.uint8(Die.ABSENT))
+    fails, before = (int(np.count_nonzero(each == Die.FAIL)) for each in (changed, grid))
+    return changed if fails >= LEAST_LEFT * before and changed.any() else grid

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from wafer_tf.decision.repeats import repeats_cropped
 from wafer_tf.encoding import encode
 from wafer_tf.learning.augment import Augmentation
+from wafer_tf.learning.models import LOGITS, several_outputs
 from wafer_tf.learning.pipeline import batched, evaluation_batches, steps_per_epoch
 from wafer_tf.waferset import WaferSet
 
@@ -26,6 +27,8 @@ FEATURES, OTHER = "features", "other"
 
 def with_branch(model: "keras.Model") -> "keras.Model":
     """Return the model with a new branch: outputs "logits" (n, 9), "features" (n, d) and "other" (n, 1).
+
+    "patterns" (n, 8) stays an output where the model has that head.
 
     The features are the means over the cells of every stack's last map, and the means and the largest values of the
     branch's. "other" is the logit that a map shows none of the nine. The model's own layers are shared, and frozen.
@@ -51,7 +54,8 @@ def with_branch(model: "keras.Model") -> "keras.Model":
     y = layers.BatchNormalization(momentum=0.9, name="other_bn")(features)
     y = layers.Dropout(0.2, name="other_dropout")(y)
     y = layers.Dense(1, dtype="float32", name=OTHER)(y)
-    return Model(model.input, {"logits": model.output, FEATURES: features, OTHER: y}, name=model.name)
+    heads = model.output if several_outputs(model) else {LOGITS: model.output}
+    return Model(model.input, {**heads, FEATURES: features, OTHER: y}, name=model.name)
 
 
 def _ends(model: "keras.Model") -> list[Any]:

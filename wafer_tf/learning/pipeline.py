@@ -4,15 +4,17 @@ Every training batch is a pure function of (seed, epoch, step): a run that resum
 uninterrupted one would have, and nothing but the raw die grids is held in memory.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 from wafer_tf.encoding import INPUT_SIZE, PLANES, encode
 from wafer_tf.learning.augment import Augmentation
+from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS
+from wafer_tf.pattern_bits import PATTERNS
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:
@@ -30,11 +32,13 @@ def training_batches(
     size: int = INPUT_SIZE,
     target: NDArray[np.float32] | None = None,
     none_per_epoch: int = 0,
+    weights: Mapping[int, float] | None = None,
 ) -> "tf.data.Dataset":
     """Return batches (input float32 0..1, target) of epochs first_epoch..epochs-1, one after another.
 
     `target`, (n, 9) float32 of rows that sum to 1, is what each map is to be called; None for its one-hot label.
-    `none_per_epoch`: see `Epochs`.
+    `none_per_epoch`: see `Epochs`. With `weights`, of each class, the batches are for a model with the head for several
+    patterns: input, a dict of targets, and a dict of weights; see `_for_both_heads`.
 
     Each epoch is shuffled; the last, smaller batch of an epoch is filled from the start of the same epoch's order so
     that every step has `batch_size` maps. `steps_per_epoch` gives the steps of one epoch.
@@ -44,7 +48,9 @@ def training_batches(
     shown = Epochs(wafers.label, none_per_epoch, seed=seed)
     steps = steps_per_epoch(len(shown), batch_size)
     if target is None:
-        target = np.eye(len(CLASSES), dtype=np.float32)[wafers.label]
+        target = one_hot(wafers.label)
+    if weights is not None:
+        target = _for_both_heads(wafers, target, weights)
 
     def batch(number: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         epoch, step = divmod(int(number), steps)
@@ -55,7 +61,36 @@ def training_batches(
         return planes, target[picked]
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
-    return batched(numbers, batch, batch_size, size)
+    found = batched(numbers, batch, batch_size, size, wanted=target.shape[1])
+    return found if weights is None else found.map(_by_head)
+
+
+def one_hot(label: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return (n, 9) float32: 1 at the label, and all zero where there is none."""
+    found: NDArray[np.float32] = np.concatenate([np.eye(len(CLASSES)), np.zeros((1, len(CLASSES)))])[label].astype(
+        np.float32
+    )
+    return found
+
+
+def _for_both_heads(wafers: WaferSet, calls: NDArray[np.float32], weights: Mapping[int, float]) -> NDArray[np.float32]:
+    """Return (n, 9 + 1 + 8 + 1) targets of both heads, each followed by its weight.
+
+    A wafer of several patterns has no name for the nine-way head to learn, and weighs nothing there; one of which no
+    pattern is known weighs nothing for the sigmoids.
+    """
+    bits = np.unpackbits(wafers.patterns[:, None], axis=1, bitorder="little", count=len(PATTERNS))
+    named = calls.sum(axis=1) > 0
+    weight = np.where(named, np.array([weights.get(c, 0.0) for c in range(len(CLASSES))])[calls.argmax(axis=1)], 0)
+    known = (wafers.label != UNLABELLED) | (wafers.patterns != 0)
+    return np.column_stack([calls, weight, bits, known]).astype(np.float32)
+
+
+def _by_head(planes: "tf.Tensor", target: "tf.Tensor") -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Part what `_for_both_heads` put together."""
+    end = len(CLASSES)
+    targets = {LOGITS: target[:, :end], PATTERN_LOGITS: target[:, end + 1 : -1]}
+    return planes, targets, {LOGITS: target[:, end], PATTERN_LOGITS: target[:, -1]}
 
 
 class Epochs:
@@ -97,11 +132,11 @@ def evaluation_batches(wafers: WaferSet, *, batch_size: int = 256, size: int = I
     """Return batches (input float32 0..1, one-hot label) of every map once, in order; unlabelled rows are all zero."""
     import tensorflow as tf
 
-    one_hot = np.concatenate([np.eye(len(CLASSES)), np.zeros((1, len(CLASSES)))]).astype(np.float32)
+    target = one_hot(wafers.label)
 
     def batch(start: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         picked = np.arange(int(start), min(int(start) + batch_size, len(wafers)))
-        return np.stack([encode(wafers.map(int(i)), size) for i in picked]), one_hot[wafers.label[picked]]
+        return np.stack([encode(wafers.map(int(i)), size) for i in picked]), target[picked]
 
     return batched(tf.data.Dataset.range(0, len(wafers), batch_size), batch, None, size)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.learning.augment import SYMMETRY_COUNT, symmetry
+from wafer_tf.learning.models import LOGITS
 from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet
 
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
 
 def predict_logits(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> NDArray[np.float32]:
     """Return (n, 9) float32 logits of every map, in order."""
+    return predict_heads(model, wafers, progress=progress)[LOGITS]
+
+
+def predict_heads(model: "keras.Model", wafers: WaferSet, *, progress: bool = False) -> dict[str, NDArray[np.float32]]:
+    """Return what every head of a model says of every map, in order: "logits" (n, 9), and "patterns" (n, 8) if any."""
     batches = evaluation_batches(wafers, size=model.input_shape[1])
     with redirect_stdout(sys.stderr):
-        return np.asarray(model.predict(batches, verbose=1 if progress else 0), np.float32)
+        found = model.predict(batches, verbose=1 if progress else 0)
+    heads = found if isinstance(found, dict) else {LOGITS: found}
+    return {name: np.asarray(values, np.float32) for name, values in heads.items()}
 
 
 def mean_logits(model: "keras.Model", wafers: WaferSet) -> NDArray[np.float32]:

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 READ_AGAIN = (
     *("config.json", "split.npz", "model.keras", "decision.json", "logits.npz", "seen.npz", "report.json"),
-    *("unknown.keras", "unknown.npz"),
+    *("unknown.keras", "unknown.npz", "patterns.json", "patterns.npz", "mixed_split.npz"),
 )
 """Files of a finished run whose contents matter to what is done with it later."""
-LEFT_OUT = ("split.npz", "logits.npz", "unknown.keras", "unknown.npz")
+LEFT_OUT = ("split.npz", "logits.npz", "unknown.keras", "unknown.npz", "patterns.npz", "mixed_split.npz")
 """Those of them that a released model in the wheel is without; who reads one says so."""
 RUNS = Path("runs")
 """Where training.fit leaves its runs, seen from where it is called."""
@@ -188,14 +188,14 @@ class RunFolder:
         return model
 
     def taught_model(self) -> "keras.Model":
-        """Load unknown.keras, whose outputs are "logits" and "features"."""
+        """Load unknown.keras, whose outputs are "logits", "features" and, where there is that head, "patterns"."""
         import keras
 
         try:
             model = keras.saving.load_model(self.path / "unknown.keras", compile=False)
         except UNREADABLE as error:
             raise ModelError(f"run folder {self.path}: unknown.keras cannot be loaded ({error}).") from error
-        if not isinstance(model.output, dict) or set(model.output) != {"logits", "features"}:
+        if not isinstance(model.output, dict) or set(model.output) - {"patterns"} != {"logits", "features"}:
             raise ModelError(f"run folder {self.path}: unknown.keras does not answer with logits and features.")
         return model
 

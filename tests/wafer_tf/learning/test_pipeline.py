@@ -4,6 +4,7 @@ import pytest
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.learning.augment import Augmentation
 from wafer_tf.learning.pipeline import Epochs, evaluation_batches, steps_per_epoch, training_batches
+from wafer_tf.pattern_bits import pattern_bits
 from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 
@@ -69,3 +70,22 @@ def test_an_unlabelled_map_has_an_all_zero_label(wafers: WaferSet) -> None:
     unlabelled = WaferSet.from_maps(grids, label=[-1, 4])
     ((_, y),) = evaluation_batches(unlabelled)
     assert y.numpy().sum(1).tolist() == [0, 1]
+
+
+def test_a_wafer_of_several_patterns_weighs_nothing_in_the_nine_way_loss_and_one_of_unknown_ones_nothing_at_all() -> (
+    None
+):
+    grids = [synthesize(1, seed=0).wafers.map(i) for i in range(4)]
+    both = pattern_bits(["Center", "Scratch"], "here")
+    wafers = WaferSet.from_maps(grids, label=[3, 8, -1, -1], patterns=[pattern_bits(["Edge-Ring"], "here"), 0, both, 0])
+    ((_, y, w),) = training_batches(
+        wafers, PLAIN, batch_size=4, seed=0, epochs=1, weights=dict.fromkeys(range(9), 1.0) | {3: 2.0}
+    )
+    order = Epochs(wafers.label, 0, seed=0).order(0)
+    calls, bits = np.zeros((4, 9)), np.zeros((4, 8))
+    calls[0, 3] = calls[1, 8] = 1
+    bits[0, 3] = bits[2, 0] = bits[2, 7] = 1
+    np.testing.assert_array_equal(y["logits"], calls[order])
+    np.testing.assert_array_equal(y["patterns"], bits[order])
+    assert w["logits"].numpy().tolist() == np.array([2, 1, 0, 0])[order].tolist()
+    assert w["patterns"].numpy().tolist() == np.array([1, 1, 1, 0])[order].tolist()
