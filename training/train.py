@@ -22,8 +22,8 @@ from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
 
-PATTERN_LOSS = 4.0
-"""Weight of the sigmoids' mean loss beside that of the nine-way answer."""
+PATTERN_LOSS = 8.0
+"""Weight of the mean of the eight sigmoids' losses beside the nine-way answer's: their sum."""
 
 
 def train(

@@ -87,7 +87,7 @@ def test_finished_steps_are_not_done_again(
 def test_the_models_are_judged_out_of_fold_and_start_from_no_release() -> None:
     configs = {name: config_of(flags) for name, flags in TRAININGS.items()}
     assert set(configs) == set(NAMES)
-    assert {(c.folds, c.seed, c.backbone_weights, c.teachers) for c in configs.values()} == {(5, 0, "none", ())}
+    assert {(c.folds, c.seed, c.backbone_weights, c.teachers) for c in configs.values()} == {(3, 0, "none", ())}
 
 
 @pytest.mark.parametrize("name", NAMES)
