@@ -13,17 +13,20 @@ from wafer_tf.waferset import WaferSet
 COLUMNS, MOST = 6, 30
 
 
-def error_sheet(wafers: WaferSet, *, label: NDArray[np.integer[Any]], prob: NDArray[np.floating[Any]]) -> Figure:
-    """Draw the wrong answers with the largest probability, most confident first, at most MOST of them.
+def error_sheet(
+    wafers: WaferSet, *, label: NDArray[np.integer[Any]], prob: NDArray[np.floating[Any]], most: int = MOST
+) -> Figure:
+    """Draw the wrong answers with the largest probability, most confident first.
 
     Args:
         wafers: the n maps.
         label: (n,) index into CLASSES.
         prob: (n, 9) rows sum to 1.
+        most: answers drawn, at most.
     """
     answer = prob.argmax(axis=1)
     wrong = np.flatnonzero(answer != label)
-    shown = wrong[np.argsort(-prob[wrong, answer[wrong]], kind="stable")][:MOST]
+    shown = wrong[np.argsort(-prob[wrong, answer[wrong]], kind="stable")][:most]
     if not len(shown):
         figure = Figure(figsize=(6, 1.5))
         axes = figure.add_axes((0, 0, 1, 1), xticks=[], yticks=[], facecolor="#F4F4F4", frame_on=True)
