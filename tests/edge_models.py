@@ -1,6 +1,7 @@
 """A small ResNet18 that no training made, and its .tflite files; made once per run of the tests."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,25 @@ def resnet_files() -> Files:
                 [rng.uniform(0.5, 1.5, n), rng.normal(0, 0.3, n), rng.normal(0, 0.2, n), rng.uniform(0.5, 2, n)]
             )
     model.get_layer("logits").bias.assign(rng.normal(0, 1, 9))
+    return _files(model)
+
+
+def patterns_files() -> Files:
+    """Return every file of a small CNN with the sigmoids of eight patterns beside its logits."""
+    import keras
+
+    from wafer_tf.learning.models import ModelConfig, build_model
+
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = build_model(ModelConfig("baseline", input_size=SIZE, width=4, patterns=True))
+    for name, n in (("logits", 9), ("patterns", 8)):
+        head = model.get_layer(name)
+        head.set_weights([30 * head.get_weights()[0], rng.normal(0, 1, n)])  # so that maps differ by many steps
+    return _files(model)
+
+
+def _files(model: Any) -> Files:
     calibration = choose(synthesize(8, seed=1).wafers, 60, seed=0, size=SIZE)
     with quantizer(model) as files:
         int8 = Attempt(RECIPES["int8"], 60)

@@ -10,18 +10,20 @@ from wafer_tf.encoding import to_float
 from wafer_tf.errors import ModelError
 
 LEVELS = np.arange(256, dtype=np.uint8)
-LOGITS, FEATURES = "logits", "features"
+LOGITS, FEATURES, PATTERN_LOGITS = "logits", "features", "patterns"
 """Names of a file's outputs, where it has more than one; others are let be."""
 
 
 class TfliteModel:
-    """A loaded model: encoded planes in, logits out, and the pooled features that they were made of.
+    """A loaded model: encoded planes in, logits out, the pooled features that they were made of, and pattern logits.
 
     Attributes:
         xnnpack: whether the XNNPACK delegate runs it; without, it answers several times later.
         input, output: quantization of a model with int8 or int16 input and output; None of one with float ones.
         features: of the features; None where they are float, or there are none.
-        feature_count: how many there are; 0 of a file with logits alone.
+        feature_count: how many there are; 0 of a file without.
+        pattern_output: of the logits of the eight patterns' sigmoids; None where they are float, or there are none.
+        has_patterns: whether there are any.
     """
 
     def __init__(self, content: bytes, *, threads: int = 1, delegate: bool = True) -> None:
@@ -53,15 +55,18 @@ class TfliteModel:
             raise ModelError(f"model: {told}; expected one input, and one output or {LOGITS} among them.")
         self.xnnpack = "DELEGATE" in operators
         self.input, self.output = _tensor(inputs[0]), _tensor(outputs[LOGITS])
-        pooled = outputs.get(FEATURES)
+        pooled, patterns = outputs.get(FEATURES), outputs.get(PATTERN_LOGITS)
         self.features = _tensor(pooled) if pooled else None
         self.feature_count = int(pooled["shape"][-1]) if pooled else 0
+        self.pattern_output = _tensor(patterns) if patterns else None
+        self.has_patterns = patterns is not None
         shape = tuple(int(n) for n in inputs[0]["shape"])
         if len(shape) != 4 or shape[1] != shape[2]:
             raise ModelError(f"model: input of shape {shape}; expected a square encoded map.")
         self.input_size = shape[1]
         self._in, self._out = inputs[0]["index"], outputs[LOGITS]["index"]
         self._pooled = pooled["index"] if pooled else None
+        self._patterns = patterns["index"] if patterns else None
         real = to_float(LEVELS)
         self._levels = self.input.quantize(real) if self.input else real
         """What each of the 256 levels of a plane is fed as."""
@@ -100,8 +105,19 @@ class TfliteModel:
         return self.run(planes), self.pooled()
 
     def pooled(self) -> NDArray[Any] | None:
-        """Return the (d,) features of the last map that was inferred, as stored; None of a file with logits alone."""
+        """Return the (d,) features of the last map that was inferred, as stored; None of a file without."""
         return None if self._pooled is None else np.asarray(self._interpreter.get_tensor(self._pooled)[0])
+
+    def stored_patterns(self) -> NDArray[Any] | None:
+        """Return the (8,) pattern logits of the last map that was inferred, as stored; None of a file without."""
+        return None if self._patterns is None else np.asarray(self._interpreter.get_tensor(self._patterns)[0])
+
+    def pattern_logits(self) -> NDArray[np.float64] | None:
+        """Return the (8,) real pattern logits of the last map that was inferred; None of a file without."""
+        stored = self.stored_patterns()
+        if stored is None:
+            return None
+        return self.pattern_output.dequantize(stored) if self.pattern_output else stored.astype(np.float64)
 
     def answer(self, planes: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
         """Return the (9,) real logits of one encoded map and, of the same run, its (d,) real features."""
