@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from itertools import cycle
 from pathlib import Path
@@ -137,7 +138,10 @@ def _change_temperature(files: Files, _: Files, rng: np.random.Generator) -> Non
 
 def _change_scale(files: Files, _: Files, rng: np.random.Generator) -> None:
     manifest = json.loads(files[MANIFEST])
-    tensor = manifest[str(rng.choice([key for key in ("input", "output", "features") if key in manifest]))]
+    tensors = {key: manifest[key] for key in ("input", "output", "features") if key in manifest}
+    if "patterns" in manifest:
+        tensors["patterns"] = manifest["patterns"]["output"]
+    tensor = tensors[str(rng.choice(list(tensors)))]
     if rng.random() < 0.5:
         tensor["scale"] *= float(rng.uniform(1.0001, 2))
     else:
@@ -158,7 +162,7 @@ def _foreign_model_with_its_scales(files: Files, foreign: Files, _: np.random.Ge
     golden = Golden.from_bytes(files[GOLDEN])
     output = Tensor(**{**manifest["output"], "shape": tuple(manifest["output"]["shape"])})
     probabilities = Decision.from_json(manifest["decision"]).probabilities(output.dequantize(golden.logits))
-    files[GOLDEN] = Golden(golden.grids, golden.logits, probabilities, golden.features).to_bytes()
+    files[GOLDEN] = replace(golden, probabilities=probabilities).to_bytes()
     reseal(files, manifest)
 
 
@@ -234,8 +238,8 @@ def _few_golden_maps(files: Files, _: Files, rng: np.random.Generator) -> None:
     kept = np.arange(int(rng.integers(1, MIN_GOLDEN)))
     kept = np.resize(kept, int(rng.choice([len(kept), 2 * MIN_GOLDEN])))  # the same maps again and again
     grids = tuple(golden.grids[i] for i in kept)
-    features = None if golden.features is None else golden.features[kept]
-    files[GOLDEN] = Golden(grids, golden.logits[kept], golden.probabilities[kept], features).to_bytes()
+    beside = (None if stored is None else stored[kept] for stored in (golden.features, golden.patterns))
+    files[GOLDEN] = Golden(grids, golden.logits[kept], golden.probabilities[kept], *beside).to_bytes()
     reseal(files, json.loads(files[MANIFEST]))
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _bias(files: Files, _: Files, rng: np.random.Generator) -> None:
     golden = Golden.from_bytes(files[GOLDEN])
     output = Tensor(**{**manifest["output"], "shape": tuple(manifest["output"]["shape"])})
     probabilities = Decision.from_json(manifest["decision"]).probabilities(output.dequantize(golden.logits))
-    files[GOLDEN] = Golden(golden.grids, golden.logits, probabilities, golden.features).to_bytes()
+    files[GOLDEN] = replace(golden, probabilities=probabilities).to_bytes()
     reseal(files, manifest)
 
 

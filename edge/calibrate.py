@@ -2,8 +2,8 @@
 
 The int8 model stays as it is, byte for byte. What is fitted anew: temperature and class biases, where wafers of other
 groups show that it is worth it; the thresholds of the prediction sets; the unknown score, so that the fab's own
-patterns are known; the operating points, of which those that keep their names are offered. The new bundle names the
-old one and the maps.
+patterns are known; the operating points, of which those that keep their names are offered. The thresholds of the
+patterns of wafers that have several are kept. The new bundle names the old one and the maps.
 """
 
 import argparse

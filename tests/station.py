@@ -87,7 +87,10 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
     features = None
     if model.features is not None:
         features = np.stack([model.stored(encode(grid, model.input_size))[1] for grid in grids])
-    golden = Golden(grids, logits, decision.probabilities(real), features)
+    patterns = None
+    if model.pattern_output is not None:
+        patterns = np.stack([_patterns(model, grid) for grid in grids])
+    golden = Golden(grids, logits, decision.probabilities(real), features, patterns)
     facts: dict[str, Any] = {
         "model": content,
         "input": model.input,
@@ -96,6 +99,7 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
         "decision": decision,
         "golden": golden,
         "features": model.features,
+        "pattern_output": None if changes.get("patterns") is None else model.pattern_output,
         "xnnpack": model.xnnpack,
         "passed": True,
         "gate": load_bundle(released("nano") / "bundle").gate,
@@ -104,6 +108,13 @@ def make_bundle(path: Path, content: bytes, **changes: Any) -> Path:
     }
     write_bundle(path, **facts | changes)
     return path
+
+
+def _patterns(model: TfliteModel, grid: NDArray[np.uint8]) -> NDArray[Any]:
+    model.run(encode(grid, model.input_size))
+    stored = model.stored_patterns()
+    assert stored is not None
+    return stored
 
 
 def unknown_of(content: bytes, grids: Sequence[NDArray[np.uint8]]) -> Unknown:
@@ -186,8 +197,9 @@ def assert_whole(record: dict[str, Any]) -> None:
         assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert record["decision"] in ("none", "defect", "review", "unknown")
         assert record["unknown_score"] is None or 0 <= record["unknown_score"] <= 1
+        assert record["patterns"] is None or set(record["patterns"]) <= set(CLASSES[:8])
         assert record["reason"] is None
     else:
         assert (record["status"], record["decision"]) == ("rejected", "rejected")
-        assert record["label"] is record["probabilities"] is record["unknown_score"] is None
+        assert record["label"] is record["probabilities"] is record["unknown_score"] is record["patterns"] is None
         assert record["reason"]

@@ -1,7 +1,7 @@
 """The station's bundle: a quantized model and everything needed to trust it. Needs numpy and the standard library.
 
 model_int8.tflite  the quantized model (model_int16x8.tflite where the activations are 16-bit)
-golden.npz         synthetic maps with the logits, features and probabilities the gate saw for them
+golden.npz         synthetic maps with what the gate saw for them: logits, features, pattern logits, probabilities
 unknown.npz        where there is an unknown score: the numbers that turn features into it
 model_card.md      what the model is, for people
 bundle.json        SHA-256 of each file above, classes, encoding, quantization, decision, gate results, provenance
@@ -19,7 +19,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from wafer_tf.arrays import DAMAGED, read_entry
 from wafer_tf.bundle_files import MAX_BYTES, check_no_others, check_signature, read_file, refused
 from wafer_tf.decision import Decision
+from wafer_tf.decision.patterns import Patterns
 from wafer_tf.decision.points import Point, points_from_json
 from wafer_tf.decision.sets import Sets
 from wafer_tf.decision.unknown import Unknown
@@ -37,6 +38,7 @@ from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import InputError, ModelError, UsageError
 from wafer_tf.gate_verdict import fault as gate_fault
+from wafer_tf.pattern_bits import PATTERNS
 
 FORMAT = 1
 MODEL_FILES = {"int8": "model_int8.tflite", "int16": "model_int16x8.tflite"}
@@ -86,12 +88,14 @@ class Golden:
         logits: (n, 9) of the model's output dtype, as stored.
         probabilities: (n, 9) float64, after the decision.
         features: (n, d) of the model's pooled features, as stored; None of a model that gives none.
+        patterns: (n, 8) of the model's pattern logits, as stored; None of a bundle that says nothing of them.
     """
 
     grids: tuple[NDArray[np.uint8], ...]
     logits: NDArray[np.signedinteger[Any]]
     probabilities: NDArray[np.float64]
     features: NDArray[np.signedinteger[Any]] | None = None
+    patterns: NDArray[np.signedinteger[Any]] | None = None
 
     def to_bytes(self) -> bytes:
         """Return the npz file's contents."""
@@ -105,6 +109,7 @@ class Golden:
             logits=self.logits,
             probabilities=self.probabilities,
             **({} if self.features is None else {"features": self.features}),
+            **({} if self.patterns is None else {"patterns": self.patterns}),
         )
         return out.getvalue()
 
@@ -121,7 +126,9 @@ class Golden:
                 flat = column("flat", kinds="u")
                 offsets, shapes = column("offsets", kinds="iu"), column("shapes", kinds="iu")
                 logits, probabilities = column("logits", kinds="i"), column("probabilities", kinds="f")
-                features = column("features", kinds="i") if "features.npy" in archive.namelist() else None
+                there = archive.namelist()
+                features = column("features", kinds="i") if "features.npy" in there else None
+                patterns = column("patterns", kinds="i") if "patterns.npy" in there else None
             grids = tuple(
                 check_map(flat[offsets[i] : offsets[i + 1]].reshape(shapes[i]), f"golden {i}")
                 for i in range(len(shapes))
@@ -133,7 +140,9 @@ class Golden:
             raise ValueError(f"{len(grids)} maps, logits {logits.shape}, probabilities {probabilities.shape}")
         if features is not None and (features.ndim != 2 or len(features) != len(grids)):
             raise ValueError(f"{len(grids)} maps, features {features.shape}")
-        return cls(grids, logits, probabilities, features)
+        if patterns is not None and patterns.shape != (len(grids), len(PATTERNS)):
+            raise ValueError(f"{len(grids)} maps, patterns {patterns.shape}")
+        return cls(grids, logits, probabilities, features, patterns)
 
 
 @dataclass(frozen=True)
@@ -149,8 +158,10 @@ class Bundle:
         provenance: where the model came from.
         release: number of the bundle, the higher the later; 0 where it was given none.
         signed: whether a signature was required, and was there.
-        features: the model's pooled features, its second output; None of a model that gives none.
+        features: the model's pooled features, an output of its own; None of a model that gives none.
         unknown: turns features into the unknown score; None where the bundle has none.
+        pattern_output: the logits of the eight patterns' sigmoids, an output of its own; None where `patterns` is.
+        patterns: tells from these which patterns a wafer of several has; None where the bundle says nothing of it.
         points: operating points by name; empty where it was made without.
         sets: prediction sets; None where it was made without.
     """
@@ -172,6 +183,8 @@ class Bundle:
     unknown: Unknown | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
     sets: Sets | None = None
+    patterns: Patterns | None = None
+    pattern_output: Tensor | None = None
 
 
 def write_bundle(
@@ -193,6 +206,8 @@ def write_bundle(
     release: int = 0,
     points: Mapping[str, Point] | None = None,
     sets: Sets | None = None,
+    patterns: Patterns | None = None,
+    pattern_output: Tensor | None = None,
     replace: bool = False,
 ) -> str:
     """Write a bundle folder, whole or not at all.
@@ -206,15 +221,20 @@ def write_bundle(
         release: number of the bundle, 0 or more, the higher the later; a date such as 20261126 is one.
         points: operating points that keep their names.
         sets: prediction sets.
+        patterns: thresholds for the patterns of a wafer that has several; None: the bundle says nothing of these, and
+            of `golden` no pattern logits are kept.
+        pattern_output: of the model's pattern logits, with `patterns`; then `golden` has them too.
         replace: put it in the place of a bundle that is there.
 
     Returns:
         The bundle's SHA-256.
 
     Raises:
+        ModelError: `patterns` without `pattern_output` or golden pattern logits.
         UsageError: `path` is there and `replace` was not given, or is there and is no bundle.
     """
     path = Path(path)
+    golden = _with_patterns(golden, patterns, pattern_output)
     if path.exists():
         if not (path / MANIFEST).is_file():
             raise UsageError(f"bundle {path}: something that is no bundle is there; choose another --out.")
@@ -239,6 +259,7 @@ def write_bundle(
         "provenance": provenance,
         **({"points": {name: point.to_json() for name, point in points.items()}} if points else {}),
         **({} if sets is None else {"sets": sets.to_json()}),
+        **_patterns_to_json(patterns, pattern_output),
     }
     files[MANIFEST] = (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
     sha256 = _sha256(files[MANIFEST])
@@ -326,6 +347,7 @@ def load_bundle(
         stated, shown = (None if found is None else found.shape[1:] for found in (features, golden.features))
         if stated != shown or (features is not None and (len(features.shape), features.shape[0]) != (2, 1)):
             raise refused(path, f"features of shape {features and features.shape}, golden features of {shown} a map")
+        patterns, pattern_output = _patterns(path, data, golden, output)
         bundle = Bundle(
             sha256=sha256,
             model=contents[model_file],
@@ -344,6 +366,8 @@ def load_bundle(
             unknown=_unknown(path, contents[UNKNOWN], features) if UNKNOWN in contents else None,
             points=points_from_json(data.get("points", {})),
             sets=None if (sets := data.get("sets")) is None else Sets.from_json(sets),
+            patterns=patterns,
+            pattern_output=pattern_output,
         )
         different = len({(grid.shape, grid.tobytes()) for grid in bundle.golden.grids})
         if different < MIN_GOLDEN:
@@ -370,6 +394,48 @@ def _unknown(path: Path, content: bytes, features: Tensor | None) -> Unknown:
     if due != given:
         raise refused(path, f"{UNKNOWN} is of {due} features, of which the model gives {given}")
     return unknown
+
+
+def _with_patterns(golden: Golden, patterns: Patterns | None, output: Tensor | None) -> Golden:
+    """Return what a new bundle keeps of golden maps."""
+    if patterns is None:
+        return replace(golden, patterns=None)
+    if output is None or golden.patterns is None:
+        raise ModelError(
+            "bundle: thresholds of the patterns go with the model's output and golden logits of them; got "
+            f"{'no output' if output is None else 'no golden logits'}. Does the model have the layer patterns?"
+        )
+    return golden
+
+
+def _patterns_to_json(patterns: Patterns | None, output: Tensor | None) -> dict[str, Any]:
+    if patterns is None or output is None:
+        return {}
+    return {"patterns": {"output": _tensor_to_json(output), **patterns.to_json()}}
+
+
+def _patterns(
+    path: Path, data: Mapping[str, Any], golden: Golden, output: Tensor
+) -> tuple[Patterns, Tensor] | tuple[None, None]:
+    """Return what a manifest says of several patterns on one wafer: thresholds, and the model's output."""
+    if "patterns" not in data:
+        if golden.patterns is not None:
+            raise refused(path, f"{GOLDEN} holds pattern logits, of which {MANIFEST} says nothing")
+        return None, None
+    stated = dict(data["patterns"])
+    found = _tensor_from_json(stated.pop("output"))
+    if (found.shape, found.dtype) != ((1, len(PATTERNS)), output.dtype):
+        raise refused(
+            path,
+            f"patterns of shape {found.shape}, {found.dtype}; expected (1, {len(PATTERNS)}), {output.dtype} as the "
+            "logits are",
+        )
+    if golden.patterns is None:
+        raise refused(path, f"{GOLDEN} holds no pattern logits, of which {MANIFEST} says that the model gives some")
+    try:
+        return Patterns.from_json(stated), found
+    except ModelError as error:
+        raise refused(path, str(error).rstrip(".")) from error
 
 
 def _sha256(data: bytes) -> str:

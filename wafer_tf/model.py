@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from wafer_tf.decision import REVIEW_BELOW
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES, UNLABELLED, check_map
 from wafer_tf.errors import InputError, ModelError
-from wafer_tf.pattern_bits import pattern_bits
+from wafer_tf.pattern_bits import PATTERNS, pattern_bits
 from wafer_tf.released import DEFAULT, NAMES, released
 from wafer_tf.tables import calls_table
 from wafer_tf.waferset import Wafer, WaferSet
@@ -27,8 +27,23 @@ Wafers: TypeAlias = (
 )
 """What can be classified: a set, a wafer, a map, a list of these, a table with a column `map`, or a file."""
 
-Predict = Callable[[WaferSet, bool], tuple[NDArray[np.float64], NDArray[np.float64] | None]]
-"""From wafers, and whether to show a bar, to (n, 9) probabilities and (n,) unknown scores, None without any."""
+
+class Answers(NamedTuple):
+    """What a model says of n wafers.
+
+    Attributes:
+        probabilities: (n, 9).
+        unknown_score: (n,); None without any.
+        patterns: (n,) texts of `inference.calls.several`; None where the model does not tell.
+    """
+
+    probabilities: NDArray[np.float64]
+    unknown_score: NDArray[np.float64] | None = None
+    patterns: NDArray[np.object_] | None = None
+
+
+Predict = Callable[[WaferSet, bool], Answers]
+"""From wafers, and whether to show a bar, to answers."""
 
 
 class Model:
@@ -63,7 +78,7 @@ class Model:
         Raises:
             InputError: a map that is none, or a file that cannot be read.
         """
-        return self._predict(as_wafer_set(wafers, progress=progress), progress)[0]
+        return self._predict(as_wafer_set(wafers, progress=progress), progress).probabilities
 
     @says_what_to_install()
     def classify(
@@ -87,7 +102,8 @@ class Model:
             A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of
             it, 0..1), `decision` ("none", "defect", "unknown" or "review", as a station gives it), then the probability
             of each of the nine classes under its name. Last, of a bundle that has one, `unknown_score`, 0..1: the share
-            of known wafers called the same that are less strange.
+            of known wafers called the same that are less strange. And, of a bundle that tells several patterns on one
+            wafer, `patterns`: the names of a wafer that has several, the likeliest first, joined by "+", else "".
 
         Raises:
             InputError: a map that is none, or a file that cannot be read.
@@ -100,8 +116,8 @@ class Model:
             [['none', 'none']]
         """
         known = as_wafer_set(wafers, progress=progress)
-        prob, score = self._predict(known, progress)
-        table = calls_table(known, prob, score, review_below=review_below, unknown_above=unknown_above)
+        answers = self._predict(known, progress)
+        table = calls_table(known, *answers, review_below=review_below, unknown_above=unknown_above)
         table.attrs["run"] = None if self.run is None else str(self.run)
         return table
 
@@ -189,11 +205,12 @@ def _is_table(wafers: Any) -> "TypeGuard[pd.DataFrame]":
 
 
 def _of_bundle(bundle: Bundle, *, name: str, run: Path | None) -> Model:
+    from wafer_tf.inference.calls import several
     from wafer_tf.inference.proven import ProvenModel
 
     proven = ProvenModel(bundle, allow_slow=True)
 
-    def predict(wafers: WaferSet, progress: bool) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    def predict(wafers: WaferSet, progress: bool) -> Answers:
         rows = range(len(wafers))
         if progress:
             from tqdm import tqdm
@@ -201,7 +218,11 @@ def _of_bundle(bundle: Bundle, *, name: str, run: Path | None) -> Model:
             rows = tqdm(rows, desc="classifying", unit="wafer")
         found = [proven.judgement(wafers.map(i)) for i in rows]
         probabilities = np.array([one.probabilities for one in found]).reshape(-1, len(CLASSES))
-        return probabilities, np.array([one.unknown_score for one in found], float) if bundle.unknown else None
+        score = np.array([one.unknown_score for one in found], float) if bundle.unknown else None
+        if bundle.patterns is None:
+            return Answers(probabilities, score)
+        logits = np.array([one.patterns for one in found]).reshape(-1, len(PATTERNS))
+        return Answers(probabilities, score, several(bundle.patterns, logits, probabilities.argmax(axis=1)))
 
     return Model(name, "int8", run, predict)
 
@@ -215,9 +236,9 @@ def _of_run(folder: Path) -> Model:
     run = RunFolder.open(folder)
     decision, keras_model = run.decision(), run.model()
 
-    def predict(wafers: WaferSet, progress: bool) -> tuple[NDArray[np.float64], None]:
+    def predict(wafers: WaferSet, progress: bool) -> Answers:
         if not len(wafers):
-            return np.zeros((0, len(CLASSES))), None
-        return decision.probabilities(predict_logits(keras_model, wafers, progress=progress)), None
+            return Answers(np.zeros((0, len(CLASSES))))
+        return Answers(decision.probabilities(predict_logits(keras_model, wafers, progress=progress)))
 
     return Model(str(folder), "float", folder, predict)

@@ -25,6 +25,7 @@ from wafer_tf.decision.unknown import UNKNOWN_ABOVE
 from wafer_tf.dies import CLASSES, check_map
 from wafer_tf.errors import InputError, ModelError
 from wafer_tf.inference.proven import ProvenModel
+from wafer_tf.pattern_bits import JOINED_BY
 from wafer_tf.readers.source import check_shapes
 from wafer_tf.released import DEFAULT, bundle_folder
 
@@ -47,6 +48,7 @@ COLUMNS = {
     "map": "int",
     "format": "string",
     "unknown_score": "double",
+    "patterns": "string",
 }
 """Columns of the records and their types; the same as of a station's Parquet file."""
 MAX_WORD, PLACES, SCORE_PLACES = 200, 6, 4
@@ -226,15 +228,20 @@ def _judged(
 ) -> dict[str, Any]:
     """Return what is found out about one wafer: a part of its record."""
     try:
-        prob, score = model.judgement(_grid(name or "map", dies, rows, cols))
+        prob, score, logits = model.judgement(_grid(name or "map", dies, rows, cols))
     except InputError as error:
         return {"decision": REJECTED, "reason": str(error)}
     shown = {label: round(value, PLACES) for label, value in zip(CLASSES, prob.tolist(), strict=True)}
     moved = point.moved(prob).tolist()
-    label = CLASSES[moved.index(max(moved))]
+    called = moved.index(max(moved))
+    label, patterns = CLASSES[called], model.bundle.patterns
+    several = None if patterns is None or logits is None else JOINED_BY.join(patterns.names(logits, called))
     decision = verdict(moved, score, review_below=point.review_below, unknown_above=unknown_above)
     known = {"label": label, "probability": shown[label], "decision": decision, **shown}
-    return known | {"unknown_score": None if score is None else round(score, SCORE_PLACES)}
+    return known | {
+        "unknown_score": None if score is None else round(score, SCORE_PLACES),
+        "patterns": several,
+    }
 
 
 def _grid(where: str, dies: bytes | None, rows: int | None, cols: int | None) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ def calls_table(
     wafers: "WaferSet",
     prob: NDArray[np.floating[Any]],
     unknown_score: NDArray[np.floating[Any]] | None = None,
+    patterns: NDArray[np.object_] | None = None,
     *,
     review_below: float = REVIEW_BELOW,
     unknown_above: float = UNKNOWN_ABOVE,
@@ -34,12 +35,13 @@ def calls_table(
         wafers: the n wafers.
         prob: (n, 9) their probabilities; the largest is the call.
         unknown_score: (n,) 0..1; None where the model gives none.
+        patterns: (n,) texts of `inference.calls.several`; None where the model does not tell.
         review_below, unknown_above: see `decision.verdict`.
 
     Returns:
         A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of it,
         0..1), `decision` ("none", "defect", "unknown" or "review"), then the probability of each of the nine classes
-        under its name, and `unknown_score` where there is one.
+        under its name, and `unknown_score` and `patterns` where they are given.
     """
     import pandas as pd
 
@@ -54,6 +56,7 @@ def calls_table(
             "decision": [verdict(p, s, **limits) for p, s in zip(prob.tolist(), rows, strict=True)],
             **{name: prob[:, c] for c, name in enumerate(CLASSES)},
             **({} if unknown_score is None else {"unknown_score": unknown_score}),
+            **({} if patterns is None else {"patterns": patterns}),
         }
     )
 

@@ -221,6 +221,8 @@ def write_calibrated(
         release=bundle.release if release is None else release,
         points=bundle.points,
         sets=bundle.sets,
+        patterns=bundle.patterns,
+        pattern_output=bundle.pattern_output,
         replace=replace,
     )
 
@@ -261,7 +263,17 @@ def format_calibrated(found: Calibrated) -> str:
                 "float model under the decision of then, and were not measured again. The model and its golden logits "
                 "are the same bytes; the golden probabilities are those of the new decision."
             ),
+            *_of_patterns(found.bundle),
         ]
+    )
+
+
+def _of_patterns(bundle: Bundle) -> list[str]:
+    if bundle.patterns is None:
+        return []
+    return bullet(
+        "The thresholds of the patterns of wafers that have several are those of the bundle before: they are not "
+        "refitted, since a label names one pattern alone."
     )
 
 

@@ -42,7 +42,8 @@ def golden(model: TfliteModel, decision: Decision) -> Golden:
     if model.output is None:
         raise ModelError("golden maps: the model answers in floats; expected an integer model.")
     grids = golden_maps()
-    answers = [model.stored(encode(grid, model.input_size)) for grid in grids]
-    logits = np.stack([found for found, _ in answers])
-    features = np.stack([found for _, found in answers if found is not None]) if model.features else None
-    return Golden(grids, logits, decision.probabilities(model.output.dequantize(logits)), features)
+    answers = [(*model.stored(encode(grid, model.input_size)), model.stored_patterns()) for grid in grids]
+    logits = np.stack([found for found, _, _ in answers])
+    features = np.stack([found for _, found, _ in answers if found is not None]) if model.features else None
+    patterns = np.stack([found for *_, found in answers if found is not None]) if model.pattern_output else None
+    return Golden(grids, logits, decision.probabilities(model.output.dequantize(logits)), features, patterns)

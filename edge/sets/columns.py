@@ -15,6 +15,7 @@ from edge.station.answers import COLUMNS
 from edge.station.records import KEYS, MAX_WORD, OK, to_line
 from wafer_tf.decision.sets import Sets
 from wafer_tf.dies import CLASSES
+from wafer_tf.pattern_bits import JOINED_BY
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def columns_of(
         "id": pc.coalesce(pc.binary_join_element_wise(said["lot"], said["wafer"], "/"), unnamed),
         **said,
         **{name: pa.array(values, from_pandas=True) for name, values in calls.items()},  # NaN is null
+        "patterns": pa.array(calls["patterns"], pa.string()),  # a type of its own where all are null
         "file": pa.repeat(file, n),
         "map": pa.array(np.arange(first + 1, first + n + 1, dtype=np.int32)),
         **dict.fromkeys(("reason", "format"), pa.nulls(n, pa.string())),
@@ -97,9 +99,15 @@ def json_lines(columns: Columns, sets: Sets | None = None, *, bundle_sha256: str
         "file_sha256": repeat(None),
         "maps": repeat(None),
         "set": repeat(None) if sets is None else map(sets.names, np.array(by_class)),
+        "patterns": map(_names, known["patterns"]),
     }
     rows = zip(*(fields[key] for key in KEYS), strict=False)  # what repeats has no end
     return "".join(to_line(dict(zip(KEYS, row, strict=True))) for row in rows).encode("ascii")
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Return the patterns of a wafer of which a column says this."""
+    return None if text is None else text.split(JOINED_BY) if text else []
 
 
 def arrow_bytes(columns: Columns) -> bytes:

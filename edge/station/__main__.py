@@ -134,6 +134,8 @@ def verify(args: argparse.Namespace) -> int:
 
 def selftest(args: argparse.Namespace) -> int:
     """Check the bundle and print what was checked; a bundle that fails is refused."""
+    from wafer_tf.pattern_bits import PATTERNS
+
     classifier = load(args)
     bundle = classifier.bundle
     print(f"bundle    {bundle.sha256}: every file as it was written")
@@ -148,6 +150,8 @@ def selftest(args: argparse.Namespace) -> int:
     print("decision  turns the golden logits into the gate's probabilities")
     features = classifier.tflite.feature_count
     print(f"unknown   {'no score in this bundle' if bundle.unknown is None else f'a score, of {features} features'}")
+    several = f"several on one wafer, by a threshold for each of {len(PATTERNS)}"
+    print(f"patterns  {several if bundle.patterns else 'not told in this bundle: one label a wafer'}")
     offered = ", ".join(bundle.points) or "balanced alone; the bundle was made without others"
     print(f"points    {offered}")
     sets = "none in this bundle" if bundle.sets is None else f"hold {bundle.sets.coverage:.0%} of each class's wafers"

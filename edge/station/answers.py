@@ -12,26 +12,29 @@ from edge.station.records import Record, to_line
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
 from wafer_tf.formats.csv_cells import csv_line
+from wafer_tf.pattern_bits import JOINED_BY
 from wafer_tf.whole_files import whole_path
 
 Write = Callable[[Record], None]
 BEFORE = ("id", "lot", "wafer", "product", "step", "time", "label")
 AFTER = ("reason", "file", "map", "format", "unknown_score")
-COLUMNS = (*BEFORE, "probability", "decision", *CLASSES, *AFTER)
-"""Of a row: keys of a record, but `probability`, that of the label, and the probability of each class by its name."""
+COLUMNS = (*BEFORE, "probability", "decision", *CLASSES, *AFTER, "patterns")
+"""Of a row: keys of a record, but `probability`, that of the label, the probability of each class by its name, and the
+patterns of a wafer that has several as one text, joined by JOINED_BY."""
 BATCH = 1000
 """Rows that are in memory at once."""
 
 
 def row(record: Record) -> list[Any]:
     """Return a record as a row of COLUMNS, None where it says nothing."""
-    probabilities = record["probabilities"] or {}
+    probabilities, several = record["probabilities"] or {}, record.get("patterns")
     return [
         *(record.get(key) for key in BEFORE),
         probabilities.get(record["label"]),
         record["decision"],
         *(probabilities.get(name) for name in CLASSES),
         *(record.get(key) for key in AFTER),
+        None if several is None else JOINED_BY.join(several),
     ]
 
 

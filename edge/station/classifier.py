@@ -102,6 +102,7 @@ class Classifier(ProvenModel):
             point=self.point,
             unknown_above=self.unknown_above,
             sets=self.bundle.sets,
+            patterns=self.bundle.patterns,
             input_sha256=input_sha256,
             bundle_sha256=self.bundle.sha256,
             ms=_ms_since(started),

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     classifier = load(args)
     decisions: Counter[str] = Counter()
+    several = 0
     folder = None if args.e142 is None else E142Folder(args.e142, overwrite=args.overwrite)
     unwritten = 0
     record: Record
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             for record, wafer in classifier.judge_found(_found(args, classifier.options)):
                 write(record)
                 decisions[record["decision"]] += 1
+                several += bool(record["patterns"])
                 try:
                     if folder is not None:
                         folder.write(wafer, record)
@@ -90,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         return PIPE_CLOSED
     counted = ", ".join(f"{count} {decision}" for decision, count in sorted(decisions.items()))
-    print(f"{decisions.total()} maps{': ' if counted else ''}{counted}", file=sys.stderr)
+    told = f"; {several} of several patterns" if several else ""
+    print(f"{decisions.total()} maps{': ' if counted else ''}{counted}{told}", file=sys.stderr)
     return InputError.exit_code if unwritten or (args.strict and decisions["rejected"]) else 0
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.decision import verdict
+from wafer_tf.decision.patterns import Patterns
 from wafer_tf.decision.points import Point
 from wafer_tf.decision.sets import Sets
 from wafer_tf.decision.unknown import UNKNOWN_ABOVE
@@ -18,7 +19,7 @@ Record = dict[str, Any]
 FIRST_KEYS = ("id", "input_sha256", "bundle_sha256", "status", "label", "probabilities", "decision", "ms", "reason")
 """Keys of every record ever written; what came later may be missing from an old line."""
 _SAID = ("lot", "wafer", "product", "step", "time", "format", "notes", "file", "file_sha256", "map", "maps")
-KEYS = (*FIRST_KEYS, *_SAID, "unknown_score", "set")
+KEYS = (*FIRST_KEYS, *_SAID, "unknown_score", "set", "patterns")
 """A record's keys, in this order.
 
 id             the file as named on the command line; of a file of many maps LOT/WAFER, or FILE:NUMBER from 0
@@ -44,6 +45,8 @@ unknown_score  0..1 to 4 places, the share of known wafers called the same that 
                where the bundle has no unknown score
 set            classes that it may be of, the likeliest first, so that each class's wafers are covered as the bundle
                states; null if rejected and where the bundle has no prediction sets
+patterns       those of a wafer that has several, the likeliest first; [] of one that is called none or has not two;
+               null if rejected and where the bundle does not tell several patterns on one wafer
 """
 OK, REJECTED = "ok", "rejected"
 DEFAULT_POINT = Point()
@@ -92,10 +95,12 @@ def answered(
     name: str,
     probabilities: NDArray[np.float64],
     unknown_score: float | None = None,
+    pattern_logits: NDArray[np.float64] | None = None,
     *,
     point: Point = DEFAULT_POINT,
     unknown_above: float = UNKNOWN_ABOVE,
     sets: Sets | None = None,
+    patterns: Patterns | None = None,
     input_sha256: str | None,
     bundle_sha256: str,
     ms: float,
@@ -107,20 +112,24 @@ def answered(
         name: the record's id.
         probabilities: (9,) in the order of CLASSES.
         unknown_score: 0..1; None where the bundle has none.
+        pattern_logits: (8,) real, of the patterns' sigmoids; None where the bundle has none.
         point: by which it is called and decided.
         unknown_above: see `decision.verdict`.
         sets: the bundle's prediction sets; None where it has none.
+        patterns: the bundle's thresholds of the patterns; None where it has none.
         input_sha256, bundle_sha256, ms: see KEYS.
         said: what the file says of the wafer, see `said`.
     """
     values = probabilities.tolist()
     moved = point.moved(probabilities).tolist()
+    called = moved.index(max(moved))
+    several = None if patterns is None or pattern_logits is None else patterns.names(pattern_logits, called)
     return {
         "id": name,
         "input_sha256": input_sha256,
         "bundle_sha256": bundle_sha256,
         "status": OK,
-        "label": CLASSES[moved.index(max(moved))],
+        "label": CLASSES[called],
         "probabilities": {label: round(value, 6) for label, value in zip(CLASSES, values, strict=True)},
         "decision": verdict(moved, unknown_score, review_below=point.review_below, unknown_above=unknown_above),
         "ms": round(ms, 3),
@@ -128,6 +137,7 @@ def answered(
         **said,
         "unknown_score": None if unknown_score is None else round(unknown_score, 4),
         "set": None if sets is None else sets.names(probabilities),
+        "patterns": several,
     }
 
 
@@ -154,6 +164,7 @@ def rejected(
         **said,
         "unknown_score": None,
         "set": None,
+        "patterns": None,
     }
 
 

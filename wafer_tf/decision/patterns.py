@@ -76,6 +76,7 @@ class Patterns:
         if not isinstance(data, dict) or set(data) != {"thresholds"} or not isinstance(data["thresholds"], list):
             raise ModelError(f"patterns: {data!r}; expected their thresholds.")
         try:
-            return cls(tuple(float(value) for value in data["thresholds"]))
+            thresholds = tuple(float(value) for value in data["thresholds"])
         except (TypeError, ValueError) as error:
             raise ModelError(f"patterns: thresholds {data['thresholds']!r}; expected numbers.") from error
+        return cls(thresholds)

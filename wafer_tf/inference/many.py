@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode_many
 from wafer_tf.inference.proven import ProvenModel, unknown_scores
+from wafer_tf.pattern_bits import PATTERNS
 
 AT_ONCE = 64
 """Maps that are encoded together; what is made of them takes some 50 kB each."""
@@ -49,7 +50,8 @@ def run_many(model: ProvenModel, maps: Maps, which: Sequence[int] | None = None)
         which: numbers of the n maps to run; all where left out.
 
     Returns:
-        (n,) of the fields `logits`, nine as the model stores them, and `unknown_score`, NaN where there is none.
+        (n,) of the fields `logits`, nine as the model stores them, `unknown_score`, NaN where there is none, and, of a
+        bundle that has `patterns`, these: eight pattern logits as the model stores them.
 
     Examples:
         >>> from wafer_tf.bundle import load_bundle
@@ -61,7 +63,9 @@ def run_many(model: ProvenModel, maps: Maps, which: Sequence[int] | None = None)
     """
     wanted = np.arange(len(maps.shapes)) if which is None else np.asarray(which, np.int64)
     bundle, tflite = model.bundle, model.tflite
-    kind = [("logits", bundle.output.dtype, len(CLASSES)), ("unknown_score", np.float64)]
+    kind: list[Any] = [("logits", bundle.output.dtype, len(CLASSES)), ("unknown_score", np.float64)]
+    if bundle.patterns is not None:
+        kind.append(("patterns", bundle.output.dtype, len(PATTERNS)))
     answers = np.empty(len(wanted), kind)
     answers["unknown_score"] = np.nan
     for places, grids in _alike(maps, wanted):
@@ -70,6 +74,8 @@ def run_many(model: ProvenModel, maps: Maps, which: Sequence[int] | None = None)
             answers["logits"][places[number]] = tflite.infer(fed)
             if bundle.unknown is not None:
                 features[number] = tflite.pooled()
+            if bundle.patterns is not None:
+                answers["patterns"][places[number]] = tflite.stored_patterns()
         if bundle.unknown is not None and bundle.features is not None:
             prob = bundle.decision.probabilities(bundle.output.dequantize(answers["logits"][places]))
             real = bundle.features.dequantize(features).astype(np.float32)

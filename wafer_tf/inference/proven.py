@@ -12,6 +12,7 @@ from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import encode
 from wafer_tf.errors import ModelError
 from wafer_tf.inference.interpreter import TfliteModel
+from wafer_tf.pattern_bits import PATTERNS
 
 MAX_KERNEL_LSB = 3
 """Steps of the output that a golden map's logit may be from the gate's.
@@ -23,6 +24,8 @@ leads by more than twice this it cannot change, and where it leads by less it ma
 MAX_FEATURE_LSB = 6
 """The same of a feature. On the two released models, their golden maps and 260 others, the three kernels were at most 4
 steps apart, 3 on the golden maps: more than in logits, since the first stacks' means are not averaged over again."""
+MAX_PATTERN_LSB = 3
+"""The same of a pattern's logit."""
 MAX_PROBABILITY_ERROR = 1e-9
 """Between two machines' exp, of float64."""
 
@@ -34,10 +37,13 @@ class Judgement(NamedTuple):
         probabilities: (9,) calibrated, in the order of CLASSES.
         unknown_score: 0..1, the share of known wafers called the same that are less strange; None where the bundle has
             no unknown score, or the wafer fewer than MIN_DIES dies.
+        patterns: (8,) real logits of the patterns' sigmoids, in the order of PATTERNS, of which `Bundle.patterns` tells
+            the patterns of a wafer that has several; None where the bundle has none.
     """
 
     probabilities: NDArray[np.float64]
     unknown_score: float | None
+    patterns: NDArray[np.float64] | None = None
 
 
 def unknown_scores(
@@ -69,7 +75,7 @@ class ProvenModel:
         bundle: what was loaded.
         tflite: its model, running.
         xnnpack: whether the XNNPACK delegate runs the model.
-        golden_lsb: how far the golden maps' logits and features were from the gate's, in steps; 0 on the same kernel.
+        golden_lsb: how far what the golden maps gave was from what the gate saw, in steps; 0 on the same kernel.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, allow_slow: bool = False) -> None:
@@ -99,20 +105,26 @@ class ProvenModel:
         return self.judgement(grid).probabilities
 
     def judgement(self, grid: NDArray[np.uint8]) -> Judgement:
-        """Return the probabilities and the unknown score of one checked map, (rows, cols) uint8, by one run."""
+        """Return what there is to say of one checked map, (rows, cols) uint8, by one run."""
         logits, features = self.tflite.answer(encode(grid, self.bundle.input_size))
+        patterns = None if self.bundle.patterns is None else self.tflite.pattern_logits()
         probabilities = self.bundle.decision.probabilities(logits)
         if self.bundle.unknown is None or features is None:
-            return Judgement(probabilities, None)
+            return Judgement(probabilities, None, patterns)
         score = unknown_scores(self.bundle.unknown, features[None], grid[None], probabilities[None])
-        return Judgement(probabilities, None if np.isnan(score[0]) else float(score[0]))
+        return Judgement(probabilities, None if np.isnan(score[0]) else float(score[0]), patterns)
 
     def _compare_with_bundle(self) -> None:
         stated, found = ((side.input, side.output, side.features) for side in (self.bundle, self.tflite))
         if stated != found:
             raise self._refused(f"its model has input, output and features {found}; {MANIFEST} says {stated}")
+        if self.bundle.patterns is not None and self.bundle.pattern_output != self.tflite.pattern_output:
+            raise self._refused(
+                f"its model has patterns {self.tflite.pattern_output}; {MANIFEST} says {self.bundle.pattern_output}"
+            )
         golden = self.bundle.golden
-        for name, stored in (("logits", golden.logits), ("features", golden.features)):
+        kinds = {"logits": golden.logits, "features": golden.features, "patterns": golden.patterns}
+        for name, stored in kinds.items():
             if stored is not None and stored.dtype != self.bundle.output.dtype:
                 raise self._refused(f"golden {name} of {stored.dtype}; expected {self.bundle.output.dtype}")
         expected = self.bundle.decision.probabilities(self.bundle.output.dequantize(golden.logits))
@@ -127,11 +139,18 @@ class ProvenModel:
             outputs = [("logit", logits, golden.logits[i], MAX_KERNEL_LSB)]
             if features is not None and golden.features is not None:
                 outputs.append(("feature", features, golden.features[i], MAX_FEATURE_LSB))
+            patterns = self.tflite.stored_patterns()
+            if patterns is not None and golden.patterns is not None:
+                outputs.append(("pattern", patterns, golden.patterns[i], MAX_PATTERN_LSB))
             for kind, found, expected, most in outputs:
                 apart = np.abs(found.astype(np.int64) - expected)
                 if apart.max() > most:
                     worst_at = int(apart.argmax())
-                    which = f"logit of {CLASSES[worst_at]}" if kind == "logit" else f"feature {worst_at}"
+                    which = {
+                        "logit": f"logit of {CLASSES[worst_at]}",
+                        "feature": f"feature {worst_at}",
+                        "pattern": f"pattern logit of {PATTERNS[worst_at]}",
+                    }[kind]
                     raise self._refused(
                         f"golden map {i}: {which} is {apart.max()} steps of the output from "
                         f"what the gate saw; kernels differ by at most {most}"

@@ -113,6 +113,7 @@ def test_a_record_is_this() -> None:
         **NOTHING_SAID,
         "unknown_score": None,
         "set": None,
+        "patterns": None,
     }
     assert answered("w", probabilities, point=Point(review_below=0.61), **about)["decision"] == "review"
     record = rejected("w", "no map", **about)
@@ -130,6 +131,7 @@ def test_a_record_is_this() -> None:
         **NOTHING_SAID,
         "unknown_score": None,
         "set": None,
+        "patterns": None,
     }
     assert rejected("w", "no map", input_sha256=None, bundle_sha256="b")["ms"] == 0.0
 
