@@ -13,6 +13,7 @@ from wafer_tf.errors import InputError, UsageError
 from wafer_tf.formats.e142_writer import write_e142
 from wafer_tf.formats.read import read_maps
 from wafer_tf.formats.wafer_map import WaferMap
+from wafer_tf.pattern_bits import JOINED_BY
 from wafer_tf.whole_files import MAX_NAME, write_whole
 
 _UNSAFE = re.compile(r"[^\w.+-]+")
@@ -62,6 +63,8 @@ class E142Folder:
             "decision": record["decision"],
             "bundle_sha256": record["bundle_sha256"],
         }
+        if record.get("patterns"):
+            call["patterns"] = JOINED_BY.join(record["patterns"])
         path = self._place(named, record)
         write_whole(path, write_e142(named, call=call))
         self._mine.add(path)

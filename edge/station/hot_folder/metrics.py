@@ -26,7 +26,7 @@ class Counts:
     def __init__(self, bundle_sha256: str) -> None:
         self.bundle_sha256, self.started = bundle_sha256, time()
         self.wafers: Counter[tuple[str, str]] = Counter()
-        self.rejected = self.duplicates = self.known = self.bundle_reloads = 0
+        self.rejected = self.duplicates = self.known = self.bundle_reloads = self.several = 0
         self.bundle_replaced = False
         self.errors: Counter[str] = Counter()
         self.last_record: float | None = None
@@ -38,6 +38,7 @@ class Counts:
         self.last_record = time()
         if record["status"] == OK:
             self.wafers[record["label"], record["decision"]] += 1
+            self.several += bool(record.get("patterns"))
         else:
             self.rejected += 1
         self._buckets[bisect_left(BUCKETS_MS, record["ms"])] += 1
@@ -54,6 +55,7 @@ class Counts:
             f"{ok + self.rejected + self.duplicates + self.known} seen: {ok} ok, {self.rejected} rejected, "
             f"{self.duplicates} duplicates, {self.known} recorded before",
             ", ".join(f"{label} {classes[label]}" for label in CLASSES if classes[label]),
+            f"{self.several} of several patterns" if self.several else "",
             f"{waiting} waiting",
             f"median {sorted(self._recent_ms)[len(self._recent_ms) // 2]:.1f} ms" if self._recent_ms else "",
         ]
@@ -90,6 +92,7 @@ class Counts:
                 _family("bundle_reloads_total", "counter", "New bundles taken.", [("", self.bundle_reloads)]),
                 _family("start_time_seconds", "gauge", "When the station started.", [("", round(self.started, 3))]),
                 _family("wafers_total", "counter", "Wafers judged.", wafers),
+                _family("several_patterns_total", "counter", "Wafers of several patterns.", [("", self.several)]),
                 _family("rejected_total", "counter", "Files that could not be judged.", [("", self.rejected)]),
                 _family("duplicates_total", "counter", "Files with contents on record.", [("", self.duplicates)]),
                 _family("known_total", "counter", "Files on record by name and contents.", [("", self.known)]),

@@ -192,6 +192,16 @@ def test_maps_without_a_lot_are_the_same_wafer_only_where_the_map_is_the_same(tm
     assert write(*wafer_map("", "", GRID.T.copy())) == tmp_path / "mes" / "f_2.xml"
 
 
+def test_the_patterns_of_a_wafer_that_has_several_stand_beside_its_class_and_of_others_nothing(tmp_path: Path) -> None:
+    folder = E142Folder(tmp_path / "mes", latest=True)
+    wafer, said = wafer_map("L", "1")
+    for patterns, shown in ((["Scratch", "Edge-Ring"], "Scratch+Edge-Ring"), ([], None), (None, None)):
+        path = folder.write(wafer, said | {"patterns": patterns})
+        assert path is not None
+        line = f'<AliasId Type="wafer_tf patterns" Value="{shown}"/>'
+        assert ("wafer_tf patterns" in path.read_text()) == (shown is not None) == (line in path.read_text())
+
+
 def test_what_was_not_judged_has_no_file(tmp_path: Path) -> None:
     folder = E142Folder(tmp_path / "mes")
     assert folder.write(InputError("why"), record(status=REJECTED)) is None

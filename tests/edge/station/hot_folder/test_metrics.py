@@ -28,6 +28,14 @@ def test_before_the_first_record_everything_is_there_at_zero(counts: Counts) -> 
     assert text.count('wafer_tf_wafers_total{label="') == 36
 
 
+def test_wafers_of_several_patterns_are_counted(counts: Counts) -> None:
+    for patterns in (["Edge-Ring", "Scratch"], [], ["Loc", "Center", "Scratch"], None):
+        counts.record(_record("Scratch", "defect", 1.0) | {"patterns": patterns})
+    counts.record(_record(None, "rejected", 1.0) | {"patterns": None})
+    assert "; 2 of several patterns; 0 waiting; " in counts.line(waiting=0)
+    assert "\nwafer_tf_several_patterns_total 2\n" in counts.text(waiting=0, faults=[])
+
+
 def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "time", lambda: 1234.56789)
     for record in (
@@ -53,6 +61,7 @@ def test_the_text_is_this(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> No
             for label in CLASSES
             for decision in ("none", "defect", "review", "unknown")
         ],
+        "several_patterns_total": [" 0"],
         "rejected_total": [" 1"],
         "duplicates_total": [" 4"],
         "known_total": [" 7"],
