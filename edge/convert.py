@@ -111,6 +111,21 @@ def parser() -> argparse.ArgumentParser:
         metavar="POINTS",
         help=f"of AUROC, known wafers against other patterns (default {limits.max_unknown_auroc_drop})",
     )
+    gate.add_argument(
+        "--min-set-agreement",
+        type=float,
+        default=limits.min_set_agreement,
+        metavar="PER-CENT",
+        help=f"of the maps, with the prediction set of the float model (default {limits.min_set_agreement:g})",
+    )
+    gate.add_argument(
+        "--max-coverage-drop",
+        type=float,
+        default=limits.max_coverage_drop,
+        metavar="POINTS",
+        help="of each class's coverage by its prediction sets; fails as of --max-recall-drop "
+        f"(default {limits.max_coverage_drop:g})",
+    )
     gate.add_argument("--no-remedies", action="store_true", help="judge the first attempt alone")
     gate.add_argument(
         "--no-gate",

@@ -27,7 +27,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
 
     Args:
         gate: as in bundle.json: `applied`, `passed`, `limits`, `checks`, `comparison` and, where files of folds were
-            compared, `shipped_agreement`, and `unknown` where there is an unknown score.
+            compared, `shipped_agreement`, `unknown` where there is an unknown score, and `sets` where prediction sets
+            are stated.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: figures are missing or are none.
@@ -40,6 +41,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
     due = _due(gate["limits"], gate["comparison"], gate.get("shipped_agreement"))
     if gate.get("unknown") is not None:
         due |= _unknown_due(gate["limits"], gate["unknown"])
+    if gate.get("sets") is not None:
+        due |= _sets_due(gate["limits"], gate["sets"])
     stated = {(check["name"], check["where"]): check for check in gate["checks"]}
     if len(stated) != len(gate["checks"]) or stated.keys() != due.keys():
         return f"the gate's {len(gate['checks'])} checks are not the {len(due)} that its limits and figures call for"
@@ -65,12 +68,16 @@ def _due(
         found["min_agreement", SHIPPED] = _Due(least, 100 * shipped, 100 * shipped >= least - _ROUNDING)
     drop, most = 100 * comparison["macro_f1_drop"]["value"], limits["max_macro_f1_drop"]
     found["max_macro_f1_drop", ""] = _Due(most, drop, drop <= most + _ROUNDING)
-    most = limits["max_recall_drop"]
+    return found | _of_classes("max_recall_drop", limits["max_recall_drop"], comparison["recall_drop"])
+
+
+def _of_classes(limit: str, most: float, drops: Mapping[str, Any]) -> dict[tuple[str, str], _Due]:
+    found = {}
     for name in CLASSES:
-        recall = comparison["recall_drop"][name]
-        if recall["value"] is not None:  # else the test part had no map of the class
-            sure = 100 * (recall["value"] if recall["low"] is None else recall["low"])
-            found["max_recall_drop", name] = _Due(most, sure, sure <= most + _ROUNDING)
+        drop = drops[name]
+        if drop["value"] is not None:  # else the test part had no map of the class
+            sure = 100 * (drop["value"] if drop["low"] is None else drop["low"])
+            found[limit, name] = _Due(most, sure, sure <= most + _ROUNDING)
     return found
 
 
@@ -81,3 +88,9 @@ def _unknown_due(limits: Mapping[str, Any], unknown: Mapping[str, Any]) -> dict[
         ("min_unknown_agreement", ""): _Due(least, same, same >= least - _ROUNDING),
         ("max_unknown_auroc_drop", ""): _Due(most, drop, drop <= most + _ROUNDING),
     }
+
+
+def _sets_due(limits: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[tuple[str, str], _Due]:
+    least, same = limits["min_set_agreement"], 100 * sets["agreement"]["value"]
+    found = {("min_set_agreement", ""): _Due(least, same, same >= least - _ROUNDING)}
+    return found | _of_classes("max_coverage_drop", limits["max_coverage_drop"], sets["coverage_drop"])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.gate.comparison import Check, Comparison, Limits, UnknownComparison, compare, compare_unknown
+from edge.gate.stated import SetComparison, Stated
 from edge.quantization.contents import Contents, read_contents, require_integer
 from edge.quantization.recipes import Recipe
 from wafer_tf.decision import Decision
@@ -38,6 +39,8 @@ class Candidate:
         unknown: the shipped file's unknown scores beside those of its float model; None where there is no such score.
         prob: (n, 9) of the test part.
         scores, comparison, checks: of these.
+        choosing: (k, 9) of the wafers that choose sets and points; None where the judged do.
+        sets: its prediction sets beside the float model's; None where none are stated.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Candidate:
     scores: Scores
     comparison: Comparison
     checks: tuple[Check, ...]
+    choosing: NDArray[np.float64] | None = None
+    sets: SetComparison | None = None
 
     @property
     def passed(self) -> bool:
@@ -115,6 +120,7 @@ class Reference:
         seed: of the bootstrap.
         shipped: what the shipped file is held against, where the run has folds.
         strange: what its unknown scores are held against, where the run has such a score.
+        stated: what its prediction sets are fitted and judged on; None: sets are not compared.
     """
 
     test: WaferSet
@@ -125,6 +131,7 @@ class Reference:
     seed: int
     shipped: Shipped | None = None
     strange: Strange | None = None
+    stated: Stated | None = None
 
     def candidate(
         self,
@@ -155,6 +162,7 @@ class Reference:
         prob = self.decision.probabilities(answers)
         shipped = None if self.shipped is None else self.shipped.agreement(model, self.decision)
         unknown = None if self.strange is None else self.strange.comparison(model, self.decision)
+        choosing, sets = self._sets(model, prob) if recipe.integer else (None, None)
         comparison = compare(self.test.label, self.float_prob, prob, group=self.group, seed=self.seed)
         return Candidate(
             name=name,
@@ -168,8 +176,22 @@ class Reference:
             prob=prob,
             scores=score(self.test.label, prob, group=self.group, seed=self.seed),
             comparison=comparison,
-            checks=comparison.checks(self.limits, shipped=shipped, unknown=unknown),
+            checks=comparison.checks(self.limits, shipped=shipped, unknown=unknown, sets=sets),
+            choosing=choosing,
+            sets=sets,
         )
+
+    def _sets(
+        self, model: TfliteModel, prob: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64] | None, SetComparison | None]:
+        """Return a model's (k, 9) probabilities of the wafers that choose sets, if others than judge, and its sets."""
+        if self.stated is None:
+            return None, None
+        choosing = None
+        if self.stated.choosing is not None:
+            answers = logits(model, self.stated.choosing, progress="judging the validation part")
+            choosing = self.decision.probabilities(answers)
+        return choosing, self.stated.comparison(self.float_prob, prob, choosing=choosing, seed=self.seed)
 
 
 def logits(model: TfliteModel, wafers: WaferSet, *, progress: str = "") -> NDArray[np.float64]:

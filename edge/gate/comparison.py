@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge.gate.stated import SetComparison
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
 from wafer_tf.errors import InputError, UsageError
@@ -31,6 +32,8 @@ class Limits:
         min_unknown_agreement: per cent of the maps, known wafers and drawn other patterns, that both models flag as
             unknown or both do not, where there is an unknown score.
         max_unknown_auroc_drop: points of AUROC, known wafers against other patterns, that may be lost.
+        min_set_agreement: per cent of the maps with the same prediction set, where sets are stated.
+        max_coverage_drop: points of each class's coverage by these sets that may be lost, as of `max_recall_drop`.
     """
 
     min_agreement: float = 99.5
@@ -38,6 +41,8 @@ class Limits:
     max_recall_drop: float = 2.0
     min_unknown_agreement: float = 99.0
     max_unknown_auroc_drop: float = 0.5
+    min_set_agreement: float = 98.0
+    max_coverage_drop: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -51,9 +56,9 @@ class Check:
 
     Attributes:
         name: of the limit, as in `Limits`.
-        limit, value: per cent or points. For a recall, the lower end of the interval of its drop.
-        where: the class of a recall; SHIPPED of the agreement of the shipped file, where files of folds were compared;
-            "" of others.
+        limit, value: per cent or points. For a recall or a coverage, the lower end of the interval of its drop.
+        where: the class of a recall or a coverage; SHIPPED of the agreement of the shipped file, where files of folds
+            were compared; "" of others.
     """
 
     name: str
@@ -107,7 +112,12 @@ class Comparison:
         return found | {"recall_drop": dict(zip(CLASSES, found["recall_drop"], strict=True))}
 
     def checks(
-        self, limits: Limits, *, shipped: float | None = None, unknown: "UnknownComparison | None" = None
+        self,
+        limits: Limits,
+        *,
+        shipped: float | None = None,
+        unknown: "UnknownComparison | None" = None,
+        sets: SetComparison | None = None,
     ) -> tuple[Check, ...]:
         """Hold the figures against the limits; a class without maps is not judged.
 
@@ -115,6 +125,7 @@ class Comparison:
             limits: of the gate.
             shipped: share of maps that the shipped file calls as its float model, where files of folds were compared.
             unknown: of the unknown score, where there is one.
+            sets: of the prediction sets, where any are stated.
         """
         agreement, drop = 100 * self.agreement.value, 100 * self.macro_f1_drop.value
         found = [
@@ -126,11 +137,7 @@ class Comparison:
         if shipped is not None:
             passed = 100 * shipped >= limits.min_agreement - _ROUNDING
             found.append(Check("min_agreement", SHIPPED, limits.min_agreement, 100 * shipped, passed))
-        for name, recall in zip(CLASSES, self.recall_drop, strict=True):
-            if not np.isnan(recall.value):
-                sure = 100 * (recall.value if np.isnan(recall.low) else recall.low)
-                passed = sure <= limits.max_recall_drop + _ROUNDING
-                found.append(Check("max_recall_drop", name, limits.max_recall_drop, sure, passed))
+        found += _of_classes("max_recall_drop", limits.max_recall_drop, self.recall_drop)
         if unknown is not None:
             same, drop = 100 * unknown.agreement, 100 * (unknown.auroc_float - unknown.auroc)
             least, most = limits.min_unknown_agreement, limits.max_unknown_auroc_drop
@@ -138,7 +145,21 @@ class Comparison:
                 Check("min_unknown_agreement", "", least, same, same >= least - _ROUNDING),
                 Check("max_unknown_auroc_drop", "", most, drop, drop <= most + _ROUNDING),
             ]
+        if sets is not None:
+            same, least = 100 * sets.agreement.value, limits.min_set_agreement
+            found.append(Check("min_set_agreement", "", least, same, same >= least - _ROUNDING))
+            found += _of_classes("max_coverage_drop", limits.max_coverage_drop, sets.coverage_drop)
         return tuple(found)
+
+
+def _of_classes(name: str, most: float, drops: tuple[Estimate, ...]) -> list[Check]:
+    """Hold the lower end of each class's drop against a limit; a class without maps is left out."""
+    found = []
+    for class_name, drop in zip(CLASSES, drops, strict=True):
+        if not np.isnan(drop.value):
+            sure = 100 * (drop.value if np.isnan(drop.low) else drop.low)
+            found.append(Check(name, class_name, most, sure, sure <= most + _ROUNDING))
+    return found
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from edge.gate.comparison import Limits
 from edge.gate.golden import golden
 from edge.gate.points import points_of
 from edge.gate.provenance import provenance
+from edge.gate.stated import Stated
 from edge.gate.text import footnotes, format_checks, format_models
 from edge.gate.time_per_map import Latency, measure
 from edge.quantization.calibration import Calibration, choose
@@ -132,6 +133,7 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
             seed=options.seed,
             shipped=shipped,
             strange=None if unknown is None else _strange(main.model, unknown, sample, sample_logits, decision),
+            stated=Stated.of(wafers, split, goal=options.goals[0], coverage=options.coverage),
         )
         _say("converting")
         others = [
@@ -290,7 +292,7 @@ def _text(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: O
         [
             format_models(rows),
             f"The gate on {chosen.name}: {verdict}{'' if options.gated else ' (not applied: --no-gate)'}",
-            format_checks(chosen.checks, chosen.comparison, chosen.unknown),
+            format_checks(chosen.checks, chosen.comparison, chosen.unknown, chosen.sets),
             "\n".join(textwrap.wrap(f"In the file: {chosen.contents}.", WIDTH)),
             footnotes(chosen.comparison, folds=chosen.shipped is not None),
         ]
@@ -308,6 +310,7 @@ def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], optio
         "audit": chosen.contents.to_json(),
         **({} if chosen.shipped is None else {"shipped_agreement": chosen.shipped}),
         **({} if chosen.unknown is None else {"unknown": to_json(chosen.unknown)}),
+        **({} if chosen.sets is None else {"sets": chosen.sets.to_json()}),
         "models": [
             {
                 "name": c.name,

@@ -41,9 +41,13 @@ def points_of(
     """
     rows, prob = split.test, chosen.prob
     if not split.folds:
-        model, rows = TfliteModel(chosen.content), np.concatenate([split.validation, split.test])
-        answers = logits(model, wafers.select(split.validation), progress="judging the validation part")
-        prob = np.concatenate([decision.probabilities(answers), prob])
+        choosing = chosen.choosing
+        if choosing is None:
+            answers = logits(
+                TfliteModel(chosen.content), wafers.select(split.validation), progress="judging the validation part"
+            )
+            choosing = decision.probabilities(answers)
+        rows, prob = np.concatenate([split.validation, split.test]), np.concatenate([choosing, prob])
     part = Part(wafers.label[rows].astype(np.int64), prob, split.group[rows])
     try:
         return find_points(Evidence.of_split(part, split), goals=goals, coverage=coverage)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.gate.comparison import Check, Comparison, UnknownComparison
+from edge.gate.stated import SetComparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
 from wafer_tf.gate_verdict import SHIPPED
@@ -22,6 +23,8 @@ LIMITS = {
     "max_recall_drop": ("recall lost", "points", "at most"),
     "min_unknown_agreement": ("unknown alike", "%", "at least"),
     "max_unknown_auroc_drop": ("unknown: AUROC lost", "points", "at most"),
+    "min_set_agreement": ("sets alike", "%", "at least"),
+    "max_coverage_drop": ("coverage lost", "points", "at most"),
 }
 
 
@@ -46,19 +49,27 @@ def format_models(rows: Sequence[Row]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def format_checks(checks: Sequence[Check], comparison: Comparison, unknown: UnknownComparison | None = None) -> str:
+def format_checks(
+    checks: Sequence[Check],
+    comparison: Comparison,
+    unknown: UnknownComparison | None = None,
+    sets: SetComparison | None = None,
+) -> str:
     """Return every limit with what was found and PASS or FAIL, then what has no limit."""
-    found = {
-        "min_agreement": comparison.agreement,
-        "max_macro_f1_drop": comparison.macro_f1_drop,
-        **dict(zip(CLASSES, comparison.recall_drop, strict=True)),
+    found: dict[tuple[str, str], Estimate] = {
+        ("min_agreement", ""): comparison.agreement,
+        ("max_macro_f1_drop", ""): comparison.macro_f1_drop,
+        **_by_class("max_recall_drop", comparison.recall_drop),
     }
+    if sets is not None:
+        found |= {("min_set_agreement", ""): sets.agreement, **_by_class("max_coverage_drop", sets.coverage_drop)}
     lines = []
     for check in checks:
         what, unit, word = LIMITS[check.name]
-        name = check.where if check.where == SHIPPED else f"{what}, {check.where}" if check.where else what
-        shipped, alone = check.where == SHIPPED, check.where == SHIPPED or "unknown" in check.name
-        value = f"{check.value:.2f} {unit}" if alone else _points(found[check.where or check.name], unit)
+        shipped = check.where == SHIPPED
+        name = check.where if shipped else f"{what}, {check.where}" if check.where else what
+        estimate = found.get((check.name, check.where))
+        value = f"{check.value:.2f} {unit}" if estimate is None else _points(estimate, unit)
         lines.append(
             f"{'PASS' if check.passed else 'FAIL'}  {name:<24} {value:<32} {word} {check.limit:g} {unit}"
             f"{' beyond the interval' if check.where and not shipped else ''}"
@@ -81,8 +92,13 @@ def format_checks(checks: Sequence[Check], comparison: Comparison, unknown: Unkn
             f"      {'right by one model alone':<24} float {comparison.only_float_right}, quantized "
             f"{comparison.only_quantized_right} maps; McNemar's exact p = {comparison.mcnemar_p:.2g}",
             *([] if unknown is None else _format_unknown(unknown)),
+            *([] if sets is None else _format_sets(sets)),
         ]
     )
+
+
+def _by_class(limit: str, drops: Sequence[Estimate]) -> dict[tuple[str, str], Estimate]:
+    return {(limit, name): drop for name, drop in zip(CLASSES, drops, strict=True)}
 
 
 def _format_unknown(unknown: UnknownComparison) -> list[str]:
@@ -92,6 +108,32 @@ def _format_unknown(unknown: UnknownComparison) -> list[str]:
             ("known flagged unknown", unknown.known_flagged_float, unknown.known_flagged, unknown.known),
             ("other patterns flagged", unknown.others_flagged_float, unknown.others_flagged, unknown.others),
         )
+    ]
+
+
+def _format_sets(sets: SetComparison) -> list[str]:
+    lines = [f"      {'classes in a set':<24} float {sets.size_float:.3f}, quantized {sets.size:.3f} in the mean"]
+    for model, covered in (("float", sets.covered_float), ("quantized", sets.covered)):
+        shares = ", ".join(
+            f"{name} {100 * each.value:.1f}"
+            for name, each in zip(CLASSES, covered, strict=True)
+            if not np.isnan(each.value)
+        )
+        lines.append(f"      {f'covered, {model}':<24} {shares} %")
+    lines[-1] += f"; {100 * sets.stated:g} % are stated"
+    if sets.review_below is not None:
+        answered, wrong = (
+            f"float {100 * before:.2f}, quantized {100 * after:.2f} %"
+            for before, after in ((sets.answered_float, sets.answered), (sets.error_float, sets.error))
+        )
+        lines += [
+            f"      {'answered alone':<24} {answered}, from {sets.review_below:g} on, which is proven",
+            f"      {'of these wrong':<24} {wrong}",
+        ]
+    return [
+        line
+        for long in lines
+        for line in textwrap.wrap(long, WIDTH + 20, subsequent_indent=31 * " ", initial_indent="")
     ]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.gate.comparison import Check, Comparison, Limits
+from edge.gate.stated import SetComparison
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
 from wafer_tf.gate_verdict import fault
@@ -33,10 +34,17 @@ def _comparison(**figures: Any) -> Comparison:
     return Comparison(**plain, **counts, **figures, largest_drift=0.0, confidence_shift=ZERO, mcnemar_p=1.0)
 
 
-def _as_kept(comparison: Comparison, checks: tuple[Check, ...], *, shipped: float | None = None) -> dict[str, Any]:
+def _as_kept(
+    comparison: Comparison,
+    checks: tuple[Check, ...],
+    *,
+    shipped: float | None = None,
+    sets: SetComparison | None = None,
+) -> dict[str, Any]:
     """Return a gate as a bundle keeps it."""
     gate = {"applied": True, "passed": True, "limits": to_json(Limits()), "checks": to_json(checks)}
     gate |= {} if shipped is None else {"shipped_agreement": shipped}
+    gate |= {} if sets is None else {"sets": sets.to_json()}
     kept: dict[str, Any] = json.loads(json.dumps(gate | {"comparison": comparison.to_json()}))
     return kept
 
@@ -63,6 +71,41 @@ def test_it_is_the_verdict_of_the_gate_itself(
     checks = comparison.checks(Limits(), shipped=shipped)
     gate = _as_kept(comparison, checks, shipped=shipped)
     assert (fault(gate) is None) == all(check.passed for check in checks)
+
+
+def _sets(agreement: float, drops: list[tuple[float, float]]) -> SetComparison:
+    lost = tuple(Estimate(value, low, low) for value, low in drops)
+    counts = {"wafers": 9, "groups": 9, "draws": 1, "seed": 0, "stated": 0.9, "review_below": None}
+    shares = dict.fromkeys(("size_float", "size", "answered_float", "answered", "error_float", "error"), NAN)
+    same = Estimate(agreement, agreement, agreement)
+    return SetComparison(
+        **counts,
+        **shares,
+        agreement=same,
+        covered_float=lost,
+        covered=lost,
+        coverage_drop=lost,  # type: ignore[arg-type]
+    )
+
+
+@given(
+    agreement=st.floats(0.97, 1) | st.just(0.98),
+    drops=st.lists(st.tuples(SHARE, SHARE | st.just(NAN)) | st.just((NAN, NAN)), min_size=9, max_size=9),
+)
+def test_it_is_the_verdict_of_the_gate_on_prediction_sets(agreement: float, drops: list[tuple[float, float]]) -> None:
+    found = _comparison(agreement=Estimate(1.0, 1.0, 1.0), macro_f1_drop=ZERO, recall_drop=(ZERO,) * 9)
+    sets = _sets(agreement, drops)
+    checks = found.checks(Limits(), sets=sets)
+    assert (fault(_as_kept(found, checks, sets=sets)) is None) == all(check.passed for check in checks)
+
+
+def test_checks_of_sets_that_are_left_out_or_changed_are_named() -> None:
+    found = _comparison(agreement=Estimate(1.0, 1.0, 1.0), macro_f1_drop=ZERO, recall_drop=(ZERO,) * 9)
+    sets = _sets(0.99, [(0.0, 0.0)] * 9)
+    assert "11 checks are not the 21 that" in str(fault(_as_kept(found, found.checks(Limits()), sets=sets)))
+    gate = _as_kept(found, found.checks(Limits(), sets=sets), sets=sets)
+    gate["sets"]["agreement"]["value"] = 0.9
+    assert "min_set_agreement is stated as 99 (limit 98), where the figures give 90" in str(fault(gate))
 
 
 def _set(gate: dict[str, Any], *place: Any) -> None:

@@ -283,6 +283,8 @@ def test_the_findings_as_json_hold_the_gate_and_every_model(passed: Candidate, f
         "max_recall_drop": 2.0,
         "min_unknown_agreement": 99.0,
         "max_unknown_auroc_drop": 0.5,
+        "min_set_agreement": 98.0,
+        "max_coverage_drop": 1.0,
     }
     assert [check["passed"] for check in found["checks"]] == [check.passed for check in failed.checks]
     assert found["comparison"] == failed.comparison.to_json()
