@@ -126,6 +126,21 @@ def parser() -> argparse.ArgumentParser:
         help="of each class's coverage by its prediction sets; fails as of --max-recall-drop "
         f"(default {limits.max_coverage_drop:g})",
     )
+    gate.add_argument(
+        "--min-patterns-agreement",
+        type=float,
+        default=limits.min_patterns_agreement,
+        metavar="PER-CENT",
+        help="of mixed and known wafers, given the patterns that the float model gives "
+        f"(default {limits.min_patterns_agreement:g})",
+    )
+    gate.add_argument(
+        "--max-bit-f1-drop",
+        type=float,
+        default=limits.max_bit_f1_drop,
+        metavar="POINTS",
+        help=f"of the patterns' mean F1 on mixed wafers (default {limits.max_bit_f1_drop})",
+    )
     gate.add_argument("--no-remedies", action="store_true", help="judge the first attempt alone")
     gate.add_argument(
         "--no-gate",

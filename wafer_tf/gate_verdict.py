@@ -27,8 +27,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
 
     Args:
         gate: as in bundle.json: `applied`, `passed`, `limits`, `checks`, `comparison` and, where files of folds were
-            compared, `shipped_agreement`, `unknown` where there is an unknown score, and `sets` where prediction sets
-            are stated.
+            compared, `shipped_agreement`, `unknown` where there is an unknown score, `sets` where prediction sets are
+            stated, and `patterns` where a head tells several patterns on one wafer.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: figures are missing or are none.
@@ -43,6 +43,8 @@ def fault(gate: Mapping[str, Any]) -> str | None:
         due |= _unknown_due(gate["limits"], gate["unknown"])
     if gate.get("sets") is not None:
         due |= _sets_due(gate["limits"], gate["sets"])
+    if gate.get("patterns") is not None:
+        due |= _patterns_due(gate["limits"], gate["patterns"])
     stated = {(check["name"], check["where"]): check for check in gate["checks"]}
     if len(stated) != len(gate["checks"]) or stated.keys() != due.keys():
         return f"the gate's {len(gate['checks'])} checks are not the {len(due)} that its limits and figures call for"
@@ -94,3 +96,16 @@ def _sets_due(limits: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[tuple[
     least, same = limits["min_set_agreement"], 100 * sets["agreement"]["value"]
     found = {("min_set_agreement", ""): _Due(least, same, same >= least - _ROUNDING)}
     return found | _of_classes("max_coverage_drop", limits["max_coverage_drop"], sets["coverage_drop"])
+
+
+def _patterns_due(limits: Mapping[str, Any], patterns: Mapping[str, Any]) -> dict[tuple[str, str], _Due]:
+    least, most = limits["min_patterns_agreement"], limits["max_bit_f1_drop"]
+    same, drop = 100 * patterns["agreement"]["value"], 100 * patterns["bit_f1_drop"]["value"]
+    found = {
+        ("min_patterns_agreement", ""): _Due(least, same, same >= least - _ROUNDING),
+        ("max_bit_f1_drop", ""): _Due(most, drop, drop <= most + _ROUNDING),
+    }
+    if patterns["shipped"] is not None:
+        same = 100 * patterns["shipped"]
+        found["min_patterns_agreement", SHIPPED] = _Due(least, same, same >= least - _ROUNDING)
+    return found

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge.gate.several import PatternComparison
 from edge.gate.stated import SetComparison
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
@@ -34,6 +35,9 @@ class Limits:
         max_unknown_auroc_drop: points of AUROC, known wafers against other patterns, that may be lost.
         min_set_agreement: per cent of the maps with the same prediction set, where sets are stated.
         max_coverage_drop: points of each class's coverage by these sets that may be lost, as of `max_recall_drop`.
+        min_patterns_agreement: per cent of the maps, mixed and known wafers, that both models give the same patterns,
+            where a head tells several patterns on one wafer.
+        max_bit_f1_drop: points that the patterns' mean F1 on the mixed wafers may lose.
     """
 
     min_agreement: float = 99.5
@@ -43,6 +47,8 @@ class Limits:
     max_unknown_auroc_drop: float = 0.5
     min_set_agreement: float = 98.0
     max_coverage_drop: float = 1.0
+    min_patterns_agreement: float = 99.0
+    max_bit_f1_drop: float = 0.5
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -57,7 +63,7 @@ class Check:
     Attributes:
         name: of the limit, as in `Limits`.
         limit, value: per cent or points. For a recall or a coverage, the lower end of the interval of its drop.
-        where: the class of a recall or a coverage; SHIPPED of the agreement of the shipped file, where files of folds
+        where: the class of a recall or a coverage; SHIPPED of an agreement of the shipped file, where files of folds
             were compared; "" of others.
     """
 
@@ -118,6 +124,7 @@ class Comparison:
         shipped: float | None = None,
         unknown: "UnknownComparison | None" = None,
         sets: SetComparison | None = None,
+        patterns: PatternComparison | None = None,
     ) -> tuple[Check, ...]:
         """Hold the figures against the limits; a class without maps is not judged.
 
@@ -126,6 +133,7 @@ class Comparison:
             shipped: share of maps that the shipped file calls as its float model, where files of folds were compared.
             unknown: of the unknown score, where there is one.
             sets: of the prediction sets, where any are stated.
+            patterns: of the patterns found, where there is a head for several on one wafer.
         """
         agreement, drop = 100 * self.agreement.value, 100 * self.macro_f1_drop.value
         found = [
@@ -149,6 +157,15 @@ class Comparison:
             same, least = 100 * sets.agreement.value, limits.min_set_agreement
             found.append(Check("min_set_agreement", "", least, same, same >= least - _ROUNDING))
             found += _of_classes("max_coverage_drop", limits.max_coverage_drop, sets.coverage_drop)
+        if patterns is not None:
+            least, most, drop = limits.min_patterns_agreement, limits.max_bit_f1_drop, 100 * patterns.bit_f1_drop.value
+            agreements = {"": patterns.agreement.value, SHIPPED: patterns.shipped}
+            found += [
+                Check("min_patterns_agreement", where, least, 100 * share, 100 * share >= least - _ROUNDING)
+                for where, share in agreements.items()
+                if share is not None
+            ]
+            found.append(Check("max_bit_f1_drop", "", most, drop, drop <= most + _ROUNDING))
         return tuple(found)
 
 

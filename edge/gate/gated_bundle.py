@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gate.candidate import Candidate, FoldFile, Reference, Shipped, Strange
+from edge.gate.candidate import Candidate, FoldFile, Reference, Several, Shipped, Strange
 from edge.gate.comparison import Limits
 from edge.gate.golden import golden
 from edge.gate.points import points_of
@@ -27,11 +27,13 @@ from edge.quantization.quantize import quantizer
 from edge.quantization.recipes import RECIPES, Attempt, attempts
 from edge.signing import folder_signature
 from training.job import load_config, load_data
+from training.mixed import load_mixed
 from training.runtime import prepare
 from wafer_tf.as_json import to_json
 from wafer_tf.bundle import write_bundle
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
+from wafer_tf.decision.patterns import Patterns
 from wafer_tf.decision.sets import COVERAGE
 from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES
@@ -39,9 +41,10 @@ from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
 from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.learning.branch import features_of, repeats_of
-from wafer_tf.learning.models import in_float32
-from wafer_tf.learning.prediction import predict_logits
+from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS, in_float32
+from wafer_tf.learning.prediction import predict_heads, predict_logits
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.pattern_bits import bits_of_labels
 from wafer_tf.reporting.card import model_card
 from wafer_tf.reporting.facts import controls_of, facts_of
 from wafer_tf.reporting.operating_report import format_summary
@@ -59,7 +62,8 @@ if TYPE_CHECKING:
 OTHERS, GATE_SEED = 20, 2_000_000
 """Maps of each family that are none of the nine patterns, on which int8's unknown score is held against the float's."""
 SHIPPED_MAPS = 5_000
-"""Maps on which the file that ships is held against its own float model, where the gate judges files of folds."""
+"""Maps on which the file that ships is held against its own float model, where the gate judges files of folds; as many
+wafers of several patterns beside."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,11 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
     split = Split.load(path / "split.npz", wafers)
     test, decision = wafers.select(split.test), run.decision()
     with contextlib.ExitStack() as stack:
-        model, unknown = in_float32(run.model()), unknown_of(run)
+        rule, unknown = patterns_of(run), unknown_of(run)
+        mixed = None if rule is None else load_mixed(config, run, wafers, split)
+        model = in_float32(run.model() if rule is None else run.whole_model())
         main = _Made(model if unknown is None else run.taught_model(), wafers, split.train, stack)
-        of_folds = [_of_fold(run, wafers, split, fold, stack) for fold in range(split.folds)]
+        of_folds = [_of_fold(run, wafers, split, fold, stack, mixed=mixed) for fold in range(split.folds)]
         if of_folds:
             float_logits = np.asarray(run.read_array("logits.npz", "test"), np.float32)
             drawn = np.random.default_rng(options.seed).permutation(len(test))[:SHIPPED_MAPS]  # of the mix of all
@@ -124,6 +130,11 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
             _say(f"the float model on the {len(test)} maps of the test part")
             sample, sample_logits, shipped = test, predict_logits(model, test, progress=True), None
             float_logits = sample_logits
+        several = None
+        if rule is not None and mixed is not None:
+            several = _several(run, rule, *mixed, float_logits, decision)
+            if of_folds:
+                several = _with_sample(several, model, sample, decision, seed=options.seed)
         reference = Reference(
             test=test,
             group=split.group[split.test],
@@ -134,6 +145,7 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
             shipped=shipped,
             strange=None if unknown is None else _strange(main.model, unknown, sample, sample_logits, decision),
             stated=Stated.of(wafers, split, goal=options.goals[0], coverage=options.coverage),
+            several=several,
         )
         _say("converting")
         others = [
@@ -155,7 +167,7 @@ def convert(path: str | os.PathLike[str], out: str | os.PathLike[str], options: 
         )
     operating = points_of(chosen, decision, wafers, split, goals=options.goals, coverage=options.coverage)
     sha256 = _write_bundle(
-        out, run, chosen, decision, operating, unknown=unknown, text=text, gate=gate, options=options
+        out, run, chosen, decision, operating, unknown=unknown, patterns=rule, text=text, gate=gate, options=options
     )
     print(text if operating is None else f"{text}\n\n{format_summary(operating)}")
     print(f"\nbundle: {out}  (SHA-256 {sha256})")
@@ -166,6 +178,64 @@ def unknown_of(run: RunFolder) -> Unknown | None:
     """Return the unknown score of a run; None where it was taught none."""
     path = run.path / "unknown.npz"
     return Unknown.from_bytes(path.read_bytes()) if path.is_file() else None
+
+
+def patterns_of(run: RunFolder) -> Patterns | None:
+    """Return the thresholds of a run's head for several patterns; None where it has none."""
+    return Patterns.from_json(run.read_json("patterns.json")) if (run.path / "patterns.json").is_file() else None
+
+
+def _several(
+    run: RunFolder,
+    rule: Patterns,
+    mixed: WaferSet,
+    split: Split,
+    float_logits: NDArray[np.float32],
+    decision: Decision,
+) -> Several:
+    """Return the mixed wafers that judge, and what the float model finds on them and on the judged maps.
+
+    Args:
+        run: its folder, where the answers of the float model are kept.
+        rule: turns them into patterns.
+        mixed, split: of `load_mixed`.
+        float_logits: of the judged maps.
+        decision: of the run.
+    """
+    rows = split.test
+    several = Several(
+        rule=rule,
+        mixed=mixed.select(rows),
+        bits=np.where(mixed.several, mixed.patterns, bits_of_labels(mixed.label))[rows].astype(np.uint8),
+        group=split.group[rows],
+        found=np.zeros(0, np.uint8),
+        known_found=np.zeros(0, np.uint8),
+    )
+    kept = {name: np.asarray(run.read_array("patterns.npz", name), np.float64) for name in _KEPT}
+    if len(kept["mixed"]) != len(rows) or len(kept["wafers"]) != len(float_logits):
+        raise ModelError(
+            f"run folder {run.path}: patterns.npz holds the answers to {len(kept['mixed'])} mixed and "
+            f"{len(kept['wafers'])} other wafers; expected {len(rows)} and {len(float_logits)}. Restore it, or train "
+            "again."
+        )
+    return replace(
+        several,
+        found=several.of(kept["mixed_logits"], kept["mixed"], decision),
+        known_found=several.of(np.asarray(float_logits, np.float64), kept["wafers"], decision),
+    )
+
+
+_KEPT = ("wafers", "mixed", "mixed_logits")
+"""Arrays of patterns.npz; see `training.several`."""
+
+
+def _with_sample(several: Several, model: "keras.Model", known: WaferSet, decision: Decision, *, seed: int) -> Several:
+    """Add some wafers, and what the float model that ships finds on them: `known` and as many of the mixed."""
+    drawn = np.random.default_rng(seed).permutation(len(several.mixed))[:SHIPPED_MAPS]
+    sample = WaferSet.concatenate([known, several.mixed.select(np.sort(drawn))])
+    found = predict_heads(model, sample)
+    answers, patterns = (np.asarray(found[name], np.float64) for name in (LOGITS, PATTERN_LOGITS))
+    return replace(several, sample=sample, sample_found=several.of(answers, patterns, decision))
 
 
 def _strange(
@@ -198,7 +268,7 @@ class _Made:
 
     Attributes:
         model: the Keras model.
-        rows: of the judged maps that it may judge.
+        rows, mixed: of the judged maps, and of the mixed wafers, that it may judge.
     """
 
     def __init__(
@@ -209,9 +279,11 @@ class _Made:
         stack: contextlib.ExitStack,
         *,
         rows: NDArray[np.int64] | None = None,
+        mixed: NDArray[np.int64] | None = None,
     ) -> None:
         """Take a model and the indices of the wafers it learned from, which its calibration maps are chosen of."""
-        self.model, self.rows = model, np.zeros(0, np.int64) if rows is None else rows
+        self.model = model
+        self.rows, self.mixed = (np.zeros(0, np.int64) if own is None else own for own in (rows, mixed))
         self._files = stack.enter_context(quantizer(model))
         self._wafers, self.learned = wafers, learned
         self._calibration: dict[int, Calibration] = {}
@@ -237,14 +309,26 @@ class _Made:
 
     def judge(self, content: bytes) -> FoldFile:
         """Return a file with the rows it may judge."""
-        return FoldFile(content, self.rows)
+        return FoldFile(content, self.rows, self.mixed)
 
 
-def _of_fold(run: RunFolder, wafers: WaferSet, split: Split, fold: int, stack: contextlib.ExitStack) -> _Made:
+def _of_fold(
+    run: RunFolder,
+    wafers: WaferSet,
+    split: Split,
+    fold: int,
+    stack: contextlib.ExitStack,
+    *,
+    mixed: tuple[WaferSet, Split] | None,
+) -> _Made:
     """Return the files of the model that was trained without a fold."""
-    model = in_float32(RunFolder.open(run.path / "folds" / str(fold + 1)).model())
+    one = RunFolder.open(run.path / "folds" / str(fold + 1))
+    model = in_float32(one.model() if mixed is None else one.whole_model())
     learned = np.flatnonzero((split.part != fold) & (split.part >= 0))
-    return _Made(model, wafers, learned, stack, rows=np.flatnonzero(split.part[split.test] == fold))
+    rows, own = np.flatnonzero(split.part[split.test] == fold), None
+    if mixed is not None:
+        own = np.flatnonzero(mixed[1].part[mixed[1].test] == fold)
+    return _Made(model, wafers, learned, stack, rows=rows, mixed=own)
 
 
 def _try(
@@ -292,7 +376,7 @@ def _text(shown: Sequence[Candidate], latency: Mapping[str, Latency], options: O
         [
             format_models(rows),
             f"The gate on {chosen.name}: {verdict}{'' if options.gated else ' (not applied: --no-gate)'}",
-            format_checks(chosen.checks, chosen.comparison, chosen.unknown, chosen.sets),
+            format_checks(chosen.checks, chosen.comparison, chosen.unknown, chosen.sets, chosen.patterns),
             "\n".join(textwrap.wrap(f"In the file: {chosen.contents}.", WIDTH)),
             footnotes(chosen.comparison, folds=chosen.shipped is not None),
         ]
@@ -311,6 +395,7 @@ def _gate_json(shown: Sequence[Candidate], latency: Mapping[str, Latency], optio
         **({} if chosen.shipped is None else {"shipped_agreement": chosen.shipped}),
         **({} if chosen.unknown is None else {"unknown": to_json(chosen.unknown)}),
         **({} if chosen.sets is None else {"sets": chosen.sets.to_json()}),
+        **({} if chosen.patterns is None else {"patterns": to_json(chosen.patterns)}),
         "models": [
             {
                 "name": c.name,
@@ -356,6 +441,7 @@ def _write_bundle(
     operating: OperatingPoints | None,
     *,
     unknown: Unknown | None,
+    patterns: Patterns | None = None,
     text: str,
     gate: dict[str, Any],
     options: Options,
@@ -374,6 +460,8 @@ def _write_bundle(
         golden=golden(model, decision),
         features=model.features,
         unknown=unknown,
+        patterns=patterns,
+        pattern_output=None if patterns is None else model.pattern_output,
         xnnpack=model.xnnpack,
         passed=passed,
         gate=gate,

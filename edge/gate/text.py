@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.gate.comparison import Check, Comparison, UnknownComparison
+from edge.gate.several import PatternComparison
 from edge.gate.stated import SetComparison
 from edge.gate.time_per_map import Latency
 from wafer_tf.dies import CLASSES
@@ -25,7 +26,11 @@ LIMITS = {
     "max_unknown_auroc_drop": ("unknown: AUROC lost", "points", "at most"),
     "min_set_agreement": ("sets alike", "%", "at least"),
     "max_coverage_drop": ("coverage lost", "points", "at most"),
+    "min_patterns_agreement": ("patterns alike", "%", "at least"),
+    "max_bit_f1_drop": ("patterns: mean F1 lost", "points", "at most"),
 }
+SHIPPED_AS = {"min_agreement": SHIPPED, "min_patterns_agreement": "patterns, as shipped"}
+"""What a check of the file that ships is called."""
 
 
 def format_models(rows: Sequence[Row]) -> str:
@@ -54,6 +59,7 @@ def format_checks(
     comparison: Comparison,
     unknown: UnknownComparison | None = None,
     sets: SetComparison | None = None,
+    patterns: PatternComparison | None = None,
 ) -> str:
     """Return every limit with what was found and PASS or FAIL, then what has no limit."""
     found: dict[tuple[str, str], Estimate] = {
@@ -63,11 +69,13 @@ def format_checks(
     }
     if sets is not None:
         found |= {("min_set_agreement", ""): sets.agreement, **_by_class("max_coverage_drop", sets.coverage_drop)}
+    if patterns is not None:
+        found |= {("min_patterns_agreement", ""): patterns.agreement, ("max_bit_f1_drop", ""): patterns.bit_f1_drop}
     lines = []
     for check in checks:
         what, unit, word = LIMITS[check.name]
         shipped = check.where == SHIPPED
-        name = check.where if shipped else f"{what}, {check.where}" if check.where else what
+        name = SHIPPED_AS[check.name] if shipped else f"{what}, {check.where}" if check.where else what
         estimate = found.get((check.name, check.where))
         value = f"{check.value:.2f} {unit}" if estimate is None else _points(estimate, unit)
         lines.append(
@@ -93,6 +101,7 @@ def format_checks(
             f"{comparison.only_quantized_right} maps; McNemar's exact p = {comparison.mcnemar_p:.2g}",
             *([] if unknown is None else _format_unknown(unknown)),
             *([] if sets is None else _format_sets(sets)),
+            *([] if patterns is None else _format_patterns(patterns)),
         ]
     )
 
@@ -134,6 +143,22 @@ def _format_sets(sets: SetComparison) -> list[str]:
         line
         for long in lines
         for line in textwrap.wrap(long, WIDTH + 20, subsequent_indent=31 * " ", initial_indent="")
+    ]
+
+
+def _format_patterns(patterns: PatternComparison) -> list[str]:
+    exact, known = f"{patterns.mixed:,} mixed wafers", f"{patterns.known:,} known wafers"
+    alike = f"{100 * patterns.agreement_mixed:.2f} % of {exact}"
+    if patterns.known:
+        alike += f", {100 * patterns.agreement_known:.2f} % of {known}"
+    return [
+        f"      {'patterns alike on':<24} {alike}",
+        f"      {'patterns: mean F1':<24} float {patterns.bit_f1_float.value:.4f}, "
+        f"quantized {patterns.bit_f1.value:.4f}",
+        f"      {'found exactly':<24} float {100 * patterns.exact_float.value:.2f}, quantized "
+        f"{100 * patterns.exact.value:.2f} % of {exact}",
+        f"      {'several falsely found':<24} float {patterns.false_seconds_float:,}, quantized "
+        f"{patterns.false_seconds:,} of {known}",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.gate.comparison import Check, Comparison, Limits
+from edge.gate.several import PatternComparison, compare_patterns
 from edge.gate.stated import SetComparison
 from wafer_tf.as_json import to_json
 from wafer_tf.dies import CLASSES
@@ -40,11 +42,13 @@ def _as_kept(
     *,
     shipped: float | None = None,
     sets: SetComparison | None = None,
+    patterns: PatternComparison | None = None,
 ) -> dict[str, Any]:
     """Return a gate as a bundle keeps it."""
     gate = {"applied": True, "passed": True, "limits": to_json(Limits()), "checks": to_json(checks)}
     gate |= {} if shipped is None else {"shipped_agreement": shipped}
     gate |= {} if sets is None else {"sets": sets.to_json()}
+    gate |= {} if patterns is None else {"patterns": to_json(patterns)}
     kept: dict[str, Any] = json.loads(json.dumps(gate | {"comparison": comparison.to_json()}))
     return kept
 
@@ -106,6 +110,19 @@ def test_checks_of_sets_that_are_left_out_or_changed_are_named() -> None:
     gate = _as_kept(found, found.checks(Limits(), sets=sets), sets=sets)
     gate["sets"]["agreement"]["value"] = 0.9
     assert "min_set_agreement is stated as 99 (limit 98), where the figures give 90" in str(fault(gate))
+
+
+@given(agreement=st.floats(0.98, 1) | st.just(0.99), drop=SHARE, shipped=st.none() | st.floats(0.98, 1) | st.just(0.99))
+def test_it_is_the_verdict_of_the_gate_on_patterns(agreement: float, drop: float, shipped: float | None) -> None:
+    found = _comparison(agreement=Estimate(1.0, 1.0, 1.0), macro_f1_drop=ZERO, recall_drop=(ZERO,) * 9)
+    none = {name: [] for name in ("known_float_found", "known_found", "known_group")}
+    same = compare_patterns([3, 1], [3, 1], [3, 1], group=[0, 1], draws=0, shipped=shipped, **none)
+    lost = Estimate(drop, drop, drop)
+    patterns = replace(same, agreement=Estimate(agreement, agreement, agreement), bit_f1_drop=lost)
+    checks = found.checks(Limits(), patterns=patterns)
+    gate = _as_kept(found, checks, patterns=patterns)
+    assert (fault(gate) is None) == all(check.passed for check in checks)
+    assert "checks are not the" in str(fault(gate | {"patterns": None}))
 
 
 def _set(gate: dict[str, Any], *place: Any) -> None:

@@ -285,6 +285,8 @@ def test_the_findings_as_json_hold_the_gate_and_every_model(passed: Candidate, f
         "max_unknown_auroc_drop": 0.5,
         "min_set_agreement": 98.0,
         "max_coverage_drop": 1.0,
+        "min_patterns_agreement": 99.0,
+        "max_bit_f1_drop": 0.5,
     }
     assert [check["passed"] for check in found["checks"]] == [check.passed for check in failed.checks]
     assert found["comparison"] == failed.comparison.to_json()
