@@ -4,6 +4,9 @@ Without maps: of the run's test part, right and wrong calls of all nine classes 
 those classes; with --data, of other maps; with MAP, of single grid files. Beside the sheets lie heat.npz (the heat maps
 at die resolution) and calls.jsonl (one line per map, with a sentence). How far to trust them:
 docs/explanation/overlays.md.
+
+Where the model tells several patterns on one wafer, each of them is explained, in a colour of its own; a further sheet
+shows wafers of several patterns, out of the test part of those that the run was trained with.
 """
 
 import argparse
@@ -30,8 +33,8 @@ EXAMPLE = """example:
 
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input (of several MAPs the good ones are explained)"""
 
-COUNT_OF_NINE, COUNT_OF_CLASS = 2, 8
-"""Maps of each class and kind that are shown unless --count says otherwise."""
+COUNT_OF_NINE, COUNT_OF_CLASS, COUNT_OF_SEVERAL = 2, 8, 12
+"""Maps of each class, and of several patterns, and of each kind that are shown unless --count says otherwise."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help=f"at most so many right and so many wrong calls of each class (default {COUNT_OF_NINE}, with --class "
-        f"{COUNT_OF_CLASS})",
+        f"{COUNT_OF_CLASS}), and of wafers of several patterns ({COUNT_OF_SEVERAL})",
     )
     p.add_argument("--all", action="store_true", help="heat maps and sentences of every map, not of those shown alone")
     p.add_argument("--method", metavar="NAME", help="fused (default), layercam, gradcam, gradcam++ or scorecam (slow)")
@@ -86,6 +89,7 @@ def explain(args: argparse.Namespace) -> int:
         raise UsageError(f"--count {args.count}; expected at least 1.")
     from wafer_tf.learning.run_folder import RunFolder
     from wafer_tf.tables import csv_file, write_csv
+    from wafer_tf.waferset import WaferSet
 
     run = RunFolder.open(args.run)
     target = args.out or _free(results(args.run, "explanations"), _name(args), numbered=bool(args.maps))
@@ -94,13 +98,13 @@ def explain(args: argparse.Namespace) -> int:
     if (target / "heat.npz").exists() and not args.overwrite:
         raise UsageError(f"{target}: holds an earlier explanation; add --overwrite or choose another --out.")
     table = csv_file(args.csv, overwrite=args.overwrite)
-    names, bad = list[str](), 0
+    names, bad, mixed = list[str](), 0, None
     if args.maps:  # what is bad is said before what takes long is loaded
         names, wafers, bad = _maps(args.maps, reading.options(args))
         if not names:
             raise InputError(f"none of the {bad} files can be explained.")
     else:
-        wafers = _wafers(args, run)
+        wafers, mixed = _wafers(args, run)
 
     from wafer_tf.learning.quiet import quiet_tensorflow
 
@@ -109,30 +113,47 @@ def explain(args: argparse.Namespace) -> int:
     import numpy as np
 
     from training.explanations import (
+        Several,
         draw_sheets,
         explain_calls,
         explained_table,
         join,
         pick,
+        pick_several,
         sheet_title,
         wafer_names,
         write_records,
     )
     from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer
-    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.explaining.pattern_heat import patterns_of
+    from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS
+    from wafer_tf.learning.prediction import predict_heads
     from wafer_tf.splitting.overlap import count_known
 
-    decision, model = run.decision(), run.model()
-    explainer = Explainer(model, method=args.method or DEFAULT_METHOD, layer=args.layer)
-    prob = decision.probabilities(predict_logits(model, wafers))
+    decision, rule = run.decision(), patterns_of(run)
+    model = run.model() if rule is None else run.whole_model()
+    method = args.method or DEFAULT_METHOD
+    explainer = Explainer(model, method=method, layer=args.layer)
+    apart = None if rule is None else Explainer(model, method=method, layer=args.layer, head=PATTERN_LOGITS)
+    own = len(wafers)
+    if mixed is not None:
+        wafers = WaferSet.concatenate([wafers, mixed])
+    heads = predict_heads(model, wafers)
+    prob = decision.probabilities(heads[LOGITS])
+    several = None if rule is None else Several.of(rule, heads[PATTERN_LOGITS], prob)
     if args.maps:
         sheets = {"maps": [("", np.arange(len(wafers)))]}
     else:
-        names = wafer_names(wafers, np.arange(len(wafers)))
+        names = wafer_names(wafers.select(np.arange(own)), np.arange(own))
+        if mixed is not None:
+            names += wafer_names(mixed, np.arange(len(mixed)), of="mixed map")
         count = args.count or (COUNT_OF_CLASS if args.classes else COUNT_OF_NINE)
         wanted = [CLASSES.index(name) for name in dict.fromkeys(args.classes or CLASSES)]
-        rows = {CLASSES[c]: pick(wafers.label, prob, c, count=count, errors=args.errors) for c in wanted}
+        rows = {CLASSES[c]: pick(wafers.label[:own], prob[:own], c, count=count, errors=args.errors) for c in wanted}
         sheets = rows if args.classes else {"all_classes": [join(part) for part in rows.values()]}
+        if several is not None and not args.classes:
+            chosen = pick_several(wafers, several.bits, count=args.count or COUNT_OF_SEVERAL, errors=args.errors)
+            sheets |= {"several_patterns": chosen} if chosen else {}
     shown = np.unique(np.concatenate([chosen for rows in sheets.values() for _, chosen in rows]))
     explained_maps = np.arange(len(wafers)) if args.all else shown
     explained = explain_calls(
@@ -140,6 +161,7 @@ def explain(args: argparse.Namespace) -> int:
         wafers.select(explained_maps),
         prob[explained_maps],
         names=[names[i] for i in explained_maps],
+        several=None if apart is None or several is None else (apart, several.select(explained_maps)),
         progress=True,
     )
     if learned := count_known(wafers.select(shown), run.seen()):
@@ -196,16 +218,21 @@ def _maps(paths: list[Path], options: Options) -> tuple[list[str], "WaferSet", i
     return names, set_of(maps, [UNLABELLED] * len(maps)), bad
 
 
-def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
-    """Return the maps to choose from: every map of OTHER, or the run's test part."""
+def _wafers(args: argparse.Namespace, run: "RunFolder") -> "tuple[WaferSet, WaferSet | None]":
+    """Return the maps to choose from: every map of OTHER, or the run's test part.
+
+    Beside the run's own test part comes that of its wafers of several patterns, None of a run without any and where
+    only some classes are asked for.
+    """
     from wafer_tf.readers import read
 
     if args.data:
         wafers = read(args.data, options=reading.options(args), progress=True)
-        if args.errors and not len(wafers.labelled):
+        if args.errors and not len(wafers.labelled) and not wafers.several.any():
             raise InputError(f"{args.data}: no labelled wafer; --errors needs labels to tell wrong calls by.")
-        return wafers
+        return wafers, None
     from training.job import load_config, load_data
+    from training.mixed import SPLIT, load_mixed
     from wafer_tf.splitting.splits import Split
 
     config = load_config(run)
@@ -215,7 +242,12 @@ def _wafers(args: argparse.Namespace, run: "RunFolder") -> "WaferSet":
             "Run the command where it is found, or explain other maps with --data OTHER or MAP."
         )
     wafers = load_data(config)
-    return wafers.select(Split.load(run.path / "split.npz", wafers).test)
+    split = Split.load(run.path / "split.npz", wafers)
+    test = wafers.select(split.test)
+    if args.classes or not (run.path / SPLIT).is_file():
+        return test, None
+    mixed, parts = load_mixed(config, run, wafers, split)
+    return test, mixed.select(parts.test)
 
 
 if __name__ == "__main__":

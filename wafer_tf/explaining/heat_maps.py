@@ -1,7 +1,8 @@
 """Where on the wafer a call came from: class activation maps by tf-keras-vis, brought back to the dies.
 
 Grad-CAM (Selvaraju et al., ICCV 2017), Grad-CAM++ (Chattopadhay et al., WACV 2018), LayerCAM (Jiang et al., IEEE TIP
-2021) and Score-CAM (Wang et al., CVPR workshops 2020), taken on logits at a named layer.
+2021) and Score-CAM (Wang et al., CVPR workshops 2020), taken on logits at a named layer: the nine of the call, or the
+eight of the sigmoids, one a pattern.
 """
 
 import io
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wafer_tf.dies import CLASSES, Die, cropped
+from wafer_tf.dies import Die, cropped
 from wafer_tf.errors import ModelError, UsageError
-from wafer_tf.learning.models import in_float32
+from wafer_tf.learning.models import LOGITS, in_float32, several_outputs
 from wafer_tf.learning.pipeline import evaluation_batches
 from wafer_tf.waferset import WaferSet
 
@@ -67,18 +68,27 @@ class HeatMaps:
 
 
 class Explainer:
-    """A model made ready to be explained: built once, used for any number of maps."""
+    """A model made ready to be explained: built once, used for any number of maps.
 
-    def __init__(self, model: "keras.Model", *, method: str = DEFAULT_METHOD, layer: str | None = None) -> None:
+    Attributes:
+        method: one of METHODS.
+        layer: name of the layer looked at; of two, joined by " + ".
+    """
+
+    def __init__(
+        self, model: "keras.Model", *, method: str = DEFAULT_METHOD, layer: str | None = None, head: str = LOGITS
+    ) -> None:
         """Build it.
 
         Args:
             model: a model of `models.build_model`, in any precision; explained in float32.
             method: one of METHODS.
             layer: name of the layer to look at; default: those of `default_layers`.
+            head: the answer that is explained: "logits", the nine-way one, or "patterns", the eight sigmoids.
 
         Raises:
             UsageError: an unknown method, a layer that is not there or is coarser than MIN_CELLS, or one for fused.
+            ModelError: a model without that head, or too coarse to be explained.
         """
         if method not in METHODS:
             raise UsageError(f"method {method!r}; expected one of {', '.join(METHODS)}.")
@@ -87,6 +97,8 @@ class Explainer:
         layers = default_layers(model, method) if layer is None else (_known_layer(model, layer),)
         self.method, self.layer = method, " + ".join(layers)
         self._size = model.input_shape[1]
+        model = one_head(model, head)
+        self._answers: int = model.output_shape[1]
         model = in_float32(model)  # tf-keras-vis fails in bfloat16 and loses small gradients in float16
         self._cams = [_Cam(model, "layercam" if method == "fused" else method, name) for name in layers]
 
@@ -102,17 +114,19 @@ class Explainer:
             progress: show a bar on stderr.
 
         Raises:
-            UsageError: not one target per map.
+            UsageError: not one target per map, or one that the head does not know: "none" is no pattern.
             ModelError: the model gives numbers that are not finite.
         """
         from tqdm import tqdm
 
         if len(target) != len(wafers):
             raise UsageError(f"explanation: {len(target)} target classes for {len(wafers)} maps.")
+        if len(target) and not 0 <= np.min(target) <= np.max(target) < self._answers:
+            raise UsageError(f"explanation: target {np.max(target)}; expected 0 to {self._answers - 1}.")
         if self.method == "scorecam":  # every map is predicted once per channel of the layer, all in memory together
             batch_size = min(batch_size, 4)
         flat, peak = np.zeros(len(wafers.flat), np.float32), np.zeros(len(wafers), np.float32)
-        one_hot = np.eye(len(CLASSES), dtype=np.float32)[np.asarray(target, np.int64)]
+        one_hot = np.eye(self._answers, dtype=np.float32)[np.asarray(target, np.int64)]
         done = 0
         with tqdm(total=len(wafers), unit="map", desc=self.method, disable=not progress) as bar:
             for inputs, _ in evaluation_batches(wafers, batch_size=batch_size, size=self._size):
@@ -177,6 +191,30 @@ class _Cam:
         if not np.isfinite(cells).all():
             raise ModelError(f"layer {self._layer}: {self._method} is not finite; are the model's weights damaged?")
         return cells
+
+
+def one_head(model: "keras.Model", head: str) -> "keras.Model":
+    """Return a model of `models.build_model` with one head's logits as its only output; the layers are shared.
+
+    Args:
+        model: with an output, or a dict of them.
+        head: "logits" or "patterns".
+
+    Raises:
+        ModelError: the model has no such head.
+
+    Examples:
+        >>> from wafer_tf.learning.models import ModelConfig, build_model
+        >>> whole = build_model(ModelConfig("baseline", input_size=32, width=4, patterns=True))
+        >>> one_head(whole, "patterns").output_shape
+        (None, 8)
+    """
+    import keras
+
+    heads = model.output if several_outputs(model) else {LOGITS: model.output}
+    if head not in heads:
+        raise ModelError(f"model {model.name}: no head {head!r}; it has {', '.join(heads)}.")
+    return keras.Model(model.input, heads[head], name=model.name) if several_outputs(model) else model
 
 
 def on_dies(cells: NDArray[np.floating[Any]], grid: NDArray[np.uint8]) -> NDArray[np.float64]:

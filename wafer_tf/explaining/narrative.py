@@ -5,6 +5,7 @@ at the top row of the map, and by radius, 0 at the middle of the dies' bounding 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, NONE, Die
+from wafer_tf.explaining.pattern_heat import apart
 from wafer_tf.synthesis.grids import Grid
 
 CENTRE, EDGE = 1 / 3, 0.8
@@ -26,6 +28,8 @@ LONG = 2.0
 """Length over width from which a cluster has a direction."""
 WIDE = 0.5
 """Width, in wafer diameters, above which a cluster is told without a place: its centre of gravity says nothing."""
+WARM = 0.25
+"""Share of a pattern's hottest die that a die must pass to belong to its cluster, beside those of other patterns."""
 CLOSE_MARGIN = 0.2
 """Difference of the two largest probabilities below which a call is close."""
 
@@ -85,6 +89,24 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class PatternFacts:
+    """What is told of one of several patterns on a wafer.
+
+    Attributes:
+        name: of the pattern.
+        prob: that it is there, by its own sigmoid.
+        evidence: of the dies that speak for it more than for the others; None where there is none.
+        cluster: of the failing ones among them with more heat than WARM of the hottest, the cluster with the most heat;
+            None where there is none.
+    """
+
+    name: str
+    prob: float
+    evidence: Evidence | None
+    cluster: Cluster | None
+
+
+@dataclass(frozen=True)
 class CallFacts:
     """What is told of one call.
 
@@ -98,6 +120,8 @@ class CallFacts:
         evidence: None where the heat map is empty.
         cluster: the cluster of failing dies with the most heat; for a call of none, the largest; None where no die
             fails.
+        patterns: those of a wafer that has several, the likeliest first; empty where it has not; None where the model
+            cannot say.
     """
 
     call: str
@@ -108,6 +132,7 @@ class CallFacts:
     failing: int
     evidence: Evidence | None
     cluster: Cluster | None
+    patterns: tuple[PatternFacts, ...] | None = None
 
     @property
     def margin(self) -> float:
@@ -115,13 +140,21 @@ class CallFacts:
         return self.prob - self.runner_up_prob
 
 
-def call_facts(grid: NDArray[np.uint8], heat: NDArray[np.floating[Any]], prob: NDArray[np.floating[Any]]) -> CallFacts:
+def call_facts(
+    grid: NDArray[np.uint8],
+    heat: NDArray[np.floating[Any]],
+    prob: NDArray[np.floating[Any]],
+    *,
+    patterns: Mapping[str, tuple[float, NDArray[np.floating[Any]]]] | None = None,
+) -> CallFacts:
     """Measure one call.
 
     Args:
         grid: (rows, cols) uint8, die states 0..2, at least one die.
         heat: (rows, cols) float, 0 or more, evidence for the class called.
         prob: (9,) probabilities.
+        patterns: of a wafer that has several, by name, probability and heat (rows, cols) 0..1; empty where it has not
+            several, None where the model cannot say.
     """
     first, second = (int(c) for c in np.argsort(-np.asarray(prob), kind="stable")[:2])
     wafer, failing = Grid.from_mask(grid != Die.ABSENT), grid == Die.FAIL
@@ -134,13 +167,20 @@ def call_facts(grid: NDArray[np.uint8], heat: NDArray[np.floating[Any]], prob: N
         failing=int(failing.sum()),
         evidence=_evidence(wafer, failing, heat),
         cluster=_cluster(wafer, failing, np.ones_like(heat) if first == NONE else heat),
+        patterns=None if patterns is None else _patterns(wafer, failing, patterns),
     )
 
 
 def sentence(facts: CallFacts) -> str:
-    """Word the facts in two to four short sentences."""
+    """Word the facts in two to four short sentences, or two for every pattern of a wafer that has several."""
     share = 100 * facts.failing / facts.dies
-    said = [f"{facts.call} ({facts.prob:.2f}): {facts.failing:,} of {facts.dies:,} dies fail ({share:.3g} %)."]
+    fails = f"{facts.failing:,} of {facts.dies:,} dies fail ({share:.3g} %)."
+    if facts.patterns:
+        names = [f"{one.name} ({one.prob:.2f})" for one in facts.patterns]
+        said = [f"{', '.join(names[:-1])} and {names[-1]}: {fails}", *map(_pattern_words, facts.patterns)]
+        said.append(f"As one pattern: {facts.call} ({facts.prob:.2f}), then {facts.runner_up}")
+        return f"{' '.join(said)} ({facts.runner_up_prob:.2f})."
+    said = [f"{facts.call} ({facts.prob:.2f}): {fails}"]
     if facts.call != CLASSES[NONE]:
         said.append(_evidence_words(facts.evidence))
     if facts.cluster is not None:
@@ -149,6 +189,17 @@ def sentence(facts: CallFacts) -> str:
     close = ": a close call" if facts.margin < CLOSE_MARGIN else ""
     said.append(f"Runner-up {facts.runner_up} ({facts.runner_up_prob:.2f}), margin {facts.margin:.2f}{close}.")
     return " ".join(said)
+
+
+def _patterns(
+    wafer: Grid, failing: NDArray[np.bool_], patterns: Mapping[str, tuple[float, NDArray[np.floating[Any]]]]
+) -> tuple[PatternFacts, ...]:
+    own = apart({name: heat for name, (_, heat) in patterns.items()})
+    found = []
+    for name in sorted(own, key=lambda name: -patterns[name][0]):
+        cluster = _cluster(wafer, failing & (own[name] > WARM * own[name].max()), own[name])
+        found.append(PatternFacts(name, patterns[name][0], _evidence(wafer, failing, own[name]), cluster))
+    return tuple(found)
 
 
 def _evidence(wafer: Grid, failing: NDArray[np.bool_], heat: NDArray[np.floating[Any]]) -> Evidence | None:
@@ -224,23 +275,32 @@ def _place(x: float, y: float, *, radius: float | None = None) -> Place:
     return Place(radius=math.hypot(x, y) if radius is None else radius, clock=clock or 12.0)
 
 
-def _evidence_words(evidence: Evidence | None) -> str:
+def _pattern_words(pattern: PatternFacts) -> str:
+    said = _evidence_words(pattern.evidence, of=pattern.name)
+    evidence, cluster = pattern.evidence, pattern.cluster
+    if evidence is None or cluster is None or evidence.spread != "spot" or evidence.zone == "centre":
+        return said  # of what lies all round, or in the middle, a cluster says nothing more
+    return f"{said} Its strongest cluster: {_cluster_words(cluster)}"
+
+
+def _evidence_words(evidence: Evidence | None, *, of: str = "") -> str:
     if evidence is None:
-        return "No die speaks for it in the heat map."
+        return f"No die speaks for {of or 'it'} in the heat map."
+    lies = f"{of or 'The evidence'} lies"
     percent = f"{100 * evidence.at.radius:.0f} % of the radius"
     zone = "at the edge" if evidence.zone == "edge" else "between centre and edge"
     if evidence.zone == "centre":
-        return f"The evidence lies near the centre ({percent})."
+        return f"{lies} near the centre ({percent})."
     if evidence.spread == "all over":
-        return "The evidence lies all over the wafer."
+        return f"{lies} all over the wafer."
     if evidence.spread == "ring":
-        return f"The evidence lies in a ring {zone} ({percent})."
+        return f"{lies} in a ring {zone} ({percent})."
     hours = f"from {_hours(evidence.first)} to {_hours(evidence.first + evidence.hours)} o'clock"
     if evidence.spread == "several":
-        return f"The evidence lies in several places {zone} ({percent}), {hours}."
+        return f"{lies} in several places {zone} ({percent}), {hours}."
     if evidence.hours < 2:
         hours = f"at {_hours(evidence.at.clock)} o'clock"
-    return f"The evidence lies {zone} ({percent}) {hours}."
+    return f"{lies} {zone} ({percent}) {hours}."
 
 
 def _cluster_words(cluster: Cluster) -> str:

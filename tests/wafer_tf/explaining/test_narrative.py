@@ -212,3 +212,70 @@ def test_a_few_hot_dies_outweigh_many_faintly_warm_ones() -> None:
     grid = failing(noise | blob(0, 0, size=0.2))
     evidence = facts_of(grid, heat=np.where(blob(0, 0, size=0.2), 1.0, 0.25)).evidence
     assert evidence.zone == "centre"
+
+
+def ring(inner: float = 0.9) -> np.ndarray:
+    _, x, y = disc()
+    return np.hypot(x, y) > inner
+
+
+def line() -> np.ndarray:
+    """A line that rises to the right at 45 degrees, half a diameter long, with its middle at 4 o'clock."""
+    _, x, y = disc()
+    return (abs(x - 0.45 - (y + 0.25)) < 0.07) & (np.hypot(x - 0.45, y + 0.25) < 0.3)
+
+
+def two_patterns(warm: float = 0.0) -> CallFacts:
+    """A ring and a scratch; each one's heat lies on it, and that much of it on the other."""
+    grid = failing(ring() | line())
+    heats = {"Edge-Ring": ring() * 1.0 + line() * warm, "Scratch": line() * 1.0 + ring() * warm}
+    prob = np.array([0.01, 0.0, 0.0, 0.55, 0.0, 0.0, 0.0, 0.42, 0.02])
+    chance = {"Edge-Ring": 0.91, "Scratch": 0.97}
+    return call_facts(
+        grid, heats["Edge-Ring"], prob, patterns={name: (chance[name], heat) for name, heat in heats.items()}
+    )
+
+
+@pytest.mark.parametrize("warm", [0.0, 0.6])
+def test_the_sentence_names_both_patterns_and_where_each_lies(warm: float) -> None:
+    facts = two_patterns(warm)
+    said = sentence(facts)
+    assert said.startswith(f"Scratch (0.97) and Edge-Ring (0.91): {facts.failing} of {facts.dies:,} dies fail")
+    assert "Edge-Ring lies in a ring at the edge (9" in said
+    assert "Scratch lies between centre and edge (5" in said and "at 4 o'clock." in said
+    assert "rising to the right at 45 degrees" in said
+    assert said.endswith("As one pattern: Edge-Ring (0.55), then Scratch (0.42).")
+    assert "close call" not in said and "The evidence" not in said
+
+
+def test_a_patterns_cluster_is_of_its_own_dies_where_another_touches_it() -> None:
+    scratch, edge = two_patterns(0.6).patterns
+    assert (scratch.name, edge.name) == ("Scratch", "Edge-Ring")
+    assert scratch.cluster.dies == int((line() & ~ring() & (disc()[0] > 0)).sum()) + int((line() & ring()).sum())
+    assert edge.cluster.dies > scratch.cluster.dies
+    together = call_facts(failing(ring(0.6) | line()), ring(0.6) * 1.0, np.eye(9)[3])
+    assert together.cluster.dies > scratch.cluster.dies
+
+
+def test_three_patterns_are_listed_and_one_without_heat_is_said() -> None:
+    grid = failing(ring() | line() | blob(0, 0))
+    given = {"Center": (0.8, blob(0, 0) * 1.0), "Edge-Ring": (0.9, ring() * 1.0), "Scratch": (0.7, np.zeros((N, N)))}
+    facts = call_facts(grid, ring() * 1.0, np.eye(9)[3], patterns=given)
+    said = sentence(facts)
+    assert said.startswith("Edge-Ring (0.90), Center (0.80) and Scratch (0.70): ")
+    assert "Center lies near the centre" in said and "No die speaks for Scratch in the heat map." in said
+    assert facts.patterns[2].evidence is None and facts.patterns[2].cluster is None
+    assert [one["name"] for one in json.loads(json.dumps(to_json(facts), allow_nan=False))["patterns"]] == [
+        "Edge-Ring",
+        "Center",
+        "Scratch",
+    ]
+
+
+def test_without_several_patterns_the_sentence_is_the_nine_way_one() -> None:
+    grid, prob = failing(blob(2, 0.6)), np.eye(9)[4]
+    heat = (grid == 2) * 1.0
+    plain, none_of_them = call_facts(grid, heat, prob), call_facts(grid, heat, prob, patterns={})
+    assert plain.patterns is None and none_of_them.patterns == ()
+    assert sentence(plain) == sentence(none_of_them)
+    assert sentence(plain).startswith("Loc (1.00): ") and "The evidence lies between" in sentence(plain)
