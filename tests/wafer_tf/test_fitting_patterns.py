@@ -126,6 +126,14 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         fit_patterns(np.zeros((2, 9)), np.zeros(2, np.uint8), known_logits=NOTHING[0], known_bits=NOTHING[1])
 
 
+def test_where_three_patterns_pass_everywhere_the_thresholds_are_raised_together() -> None:
+    logits = np.random.default_rng(0).uniform(0.01, 0.1, (200, 8))
+    bits = np.array([1, 2, 4, 0] * 50, np.uint8)
+    fitted = fit_patterns(logits[:0], bits[:0], known_logits=logits, known_bits=bits)
+    assert false_shares(fitted, logits, bits) == (0, 0)
+    assert max(fitted.thresholds) < 0.53
+
+
 def test_nothing_to_fit_on_leaves_one_half() -> None:
     found = fit_patterns(NOTHING[0], NOTHING[1], known_logits=NOTHING[0], known_bits=NOTHING[1])
     assert found.thresholds == (0.5,) * 8

@@ -38,7 +38,8 @@ def fit_patterns(
     From 0.5 on, that threshold is moved by which most wafers are won, until no move is worth it (coordinate ascent).
     Of `known` at most MOST_OF_SINGLES and MOST_OF_NONE may be found to have several patterns: where they are more, the
     ascent goes on with each of them too many counted as a loss, at first a small one, then larger ones, until the
-    limits hold. So what is given up first costs least.
+    limits hold. So what is given up first costs least. Where moving one threshold at a time does not get there, the
+    lowest are raised together.
 
     Args:
         logits: (n, 8) pattern logits of wafers of no, one or several patterns, answered by models without them.
@@ -77,6 +78,11 @@ def fit_patterns(
         if not false and worth != _WORTH[-1]:
             continue  # within the limits; what they still allow is left to the last
         places, false = _ascend(places, judged, limits, worth=worth)
+    for least in range(len(_GRID)):  # of a model on which three pass everywhere no one threshold changes anything
+        if not false:
+            break
+        places = np.maximum(places, least)
+        false = _too_many(places, limits)
     return Patterns(tuple(_PROBABILITIES[places].tolist()))
 
 
@@ -159,8 +165,12 @@ def _ascend(
         k = int(won.argmax())
         best = np.flatnonzero(gain[k] >= gain[k].max() - 1e-9)
         places[k] = best[np.abs(_GRID[best]).argmin()]
-    false_now = (limit.too_many(int(limit.wafers.several(limit.wafers.passing(places)).sum())) for limit in limits)
-    return places, float(sum(false_now))
+    return places, _too_many(places, limits)
+
+
+def _too_many(places: NDArray[np.int64], limits: list[_Limit]) -> float:
+    false = (limit.too_many(int(limit.wafers.several(limit.wafers.passing(places)).sum())) for limit in limits)
+    return float(sum(false))
 
 
 def _gain(
