@@ -62,6 +62,10 @@ class Answer:
         held: the classes of its prediction set, the likeliest first; empty where the bundle has no sets.
         unknown_score: the station's, 0..1: the share of known wafers called the same that are less strange; None where
             the bundle has none.
+        patterns: those of a wafer that has several, the likeliest first, as in the station's record, or by the float
+            model where there is no bundle; empty where it has not several, None where the model cannot say.
+        patterns_float: the same of the float model.
+        pattern_prob: (8,) the float model's probability of each pattern; None where it has no sigmoids.
     """
 
     prob: NDArray[np.float64]
@@ -71,6 +75,9 @@ class Answer:
     decision: str | None = None
     held: tuple[str, ...] = ()
     unknown_score: float | None = None
+    patterns: tuple[str, ...] | None = None
+    patterns_float: tuple[str, ...] | None = None
+    pattern_prob: NDArray[np.float64] | None = None
 
     @property
     def call(self) -> int:

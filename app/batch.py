@@ -97,6 +97,8 @@ def _counts(rows: list[Row]) -> str:
     if any(row.decision for row in judged):
         left = {word: sum(row.decision == word for row in judged) for word in ("review", "unknown")}
         said.append(f"the station leaves {left['review']:,} to review and says unknown of {left['unknown']:,}")
+    if any(row.patterns for row in judged):
+        said.append(f"{sum(bool(row.patterns) for row in judged):,} with several patterns")
     if labelled := [row for row in judged if row.label]:
         fresh = [row for row in labelled if not row.learned]
         said.append(f"{sum(row.call == row.label for row in fresh):,} of {len(fresh):,} labels met")
@@ -192,6 +194,7 @@ _LOOKS = {
     "decision": st.column_config.TextColumn("Decision"),
     "unknown_score": st.column_config.NumberColumn("Unknown score", format="%.4f"),
     "may_be": st.column_config.TextColumn("May be"),
+    "patterns": st.column_config.TextColumn("Patterns"),
     "label": st.column_config.TextColumn("Label"),
     "rows": st.column_config.NumberColumn("Rows"),
     "cols": st.column_config.NumberColumn("Columns"),

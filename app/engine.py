@@ -1,6 +1,7 @@
 """The models behind the page, loaded once: logits, embedding and heat of any map, float and int8."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,17 @@ from wafer_tf.decision.points import BALANCED, choose_point
 from wafer_tf.dies import UNLABELLED
 from wafer_tf.encoding import encode, to_float
 from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, Explainer, HeatMaps
+from wafer_tf.explaining.pattern_heat import heat_per_pattern, patterns_of
+from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS, several_outputs
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.pattern_bits import pattern_bits
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.waferset import WaferSet
 
 if TYPE_CHECKING:
     import keras
 
-    from wafer_tf.inference.proven import ProvenModel
+    from wafer_tf.inference.proven import Judgement, ProvenModel
 
 EMBEDDING = "pool"
 """Layer whose output two similar maps share."""
@@ -52,7 +56,8 @@ class Engine:
 
         quiet_tensorflow()
         self.run = RunFolder.open(run)
-        self._model, self._decision = self.run.model(), self.run.decision()
+        self._rule, self._decision = patterns_of(self.run), self.run.decision()
+        self._model = self.run.model() if self._rule is None else self.run.whole_model()
         self._seen = self.run.seen()
         self.size: int = self._model.input_shape[1]
         self._predict = _compiled(self._model)
@@ -60,12 +65,19 @@ class Engine:
         self.bundle_sha256 = None if self._station is None else self._station.bundle.sha256
         points = {} if self._station is None else self._station.bundle.points
         self._point = choose_point(points, point, where="no bundle" if bundle is None else f"bundle {bundle}")
-        self._explainers: dict[str, Explainer] = {}
+        self._explainers: dict[tuple[str, str], Explainer] = {}
         self._prepared: dict[tuple[bytes, tuple[int, ...]], tuple[Answer, NDArray[np.float32]]] = {}
         self._lock = Lock()  # the explainer redirects stdout, and an interpreter holds its input and output
         blank = np.ones((self.size, self.size), np.uint8)
         self.answers([blank])
         self.heat(blank, target=0)
+        if self.explains_patterns:
+            self.pattern_heats(blank, ("Edge-Ring", "Scratch"))
+
+    @property
+    def explains_patterns(self) -> bool:
+        """Whether the float model has a sigmoid for each pattern, whose heat can be shown."""
+        return self._rule is not None
 
     @property
     def parameters(self) -> int:
@@ -90,13 +102,12 @@ class Engine:
         for first in range(0, len(grids), BATCH):
             part = grids[first : first + BATCH]
             inputs = np.stack([to_float(encode(grid, self.size)) for grid in part])
-            embedding, logits = self._predict(inputs)
+            embedding, logits, patterns = self._predict(inputs)
             prob = self._decision.probabilities(logits)
             learned = np.isin(fingerprints(WaferSet.from_maps(part, label=[UNLABELLED] * len(part))), self._seen)
             for i, grid in enumerate(part):
-                int8, score = self._judgement(grid)
-                decision, held = self._decided(int8, score)
-                found.append(Answer(prob[i], int8, embedding[i], bool(learned[i]), decision, held, score))
+                several = None if patterns is None else patterns[i]
+                found.append(self._answer(grid, prob[i], embedding[i], several, learned=bool(learned[i])))
             if progress is not None:
                 progress(len(found) / len(grids))
         return found
@@ -119,6 +130,22 @@ class Engine:
             return known[1]
         return self._heats([grid], np.array([target]), method).map(0)
 
+    def pattern_heats(
+        self, grid: NDArray[np.uint8], names: Iterable[str], *, method: str = DEFAULT_METHOD
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return how much each die speaks for each of some patterns, (rows, cols) float32, 0..1, in CLASSES' order.
+
+        Args:
+            grid: (rows, cols) uint8, checked.
+            names: of the patterns.
+            method: one of `explain.METHODS`; its explainer is built at the first use.
+        """
+        bits = np.array([pattern_bits(names, "page")], np.uint8)
+        with self._lock:
+            explainer = self._explainer(method, PATTERN_LOGITS)
+            found = heat_per_pattern(explainer, WaferSet.from_maps([grid], label=[UNLABELLED]), bits).of(0)
+        return {name: np.asarray(heat, np.float32) for name, heat in found.items()}
+
     def prepare(self, grids: Sequence[NDArray[np.uint8]]) -> None:
         """Work out and keep the answers and the default heat of maps that will be asked for again and again."""
         answers = self.answers(grids)
@@ -128,24 +155,50 @@ class Engine:
 
     def _heats(self, grids: Sequence[NDArray[np.uint8]], target: NDArray[np.int64], method: str) -> HeatMaps:
         with self._lock:
-            if method not in self._explainers:
-                self._explainers[method] = Explainer(self._model, method=method)
-            return self._explainers[method].heat_maps(WaferSet.from_maps(grids, label=target), target)
+            explainer = self._explainer(method, LOGITS)
+            return explainer.heat_maps(WaferSet.from_maps(grids, label=target), target)
 
-    def _judgement(self, grid: NDArray[np.uint8]) -> tuple[NDArray[np.float64] | None, float | None]:
-        """Return the station's probabilities and unknown score, None where there are none."""
+    def _explainer(self, method: str, head: str) -> Explainer:
+        """Return an explainer, built at its first use; the lock is held."""
+        if (method, head) not in self._explainers:
+            self._explainers[method, head] = Explainer(self._model, method=method, head=head)
+        return self._explainers[method, head]
+
+    def _answer(
+        self,
+        grid: NDArray[np.uint8],
+        prob: NDArray[np.float64],
+        embedding: NDArray[np.float32],
+        pattern_logits: NDArray[np.float32] | None,
+        *,
+        learned: bool,
+    ) -> Answer:
+        """Put together what the float model and the station say of a map."""
+        own, sigmoids = None, None
+        if self._rule is not None and pattern_logits is not None:
+            own = tuple(self._rule.names(pattern_logits, int(prob.argmax())))
+            sigmoids = 1 / (1 + np.exp(-pattern_logits.astype(np.float64)))
+        answer = Answer(prob, None, embedding, learned, patterns=own, patterns_float=own, pattern_prob=sigmoids)
         if self._station is None:
-            return None, None
+            return answer
         with self._lock:
-            return self._station.judgement(grid)
-
-    def _decided(self, prob: NDArray[np.float64] | None, score: float | None) -> tuple[str | None, tuple[str, ...]]:
-        """Return the station's decision and prediction set, from (9,) probabilities and the score of its model."""
-        if self._station is None or prob is None:
-            return None, ()
+            judged = self._station.judgement(grid)
+        moved = self._point.moved(judged.probabilities)
         sets = self._station.bundle.sets
-        decision = verdict(self._point.moved(prob).tolist(), score, review_below=self._point.review_below)
-        return decision, () if sets is None else tuple(sets.names(prob))
+        return replace(
+            answer,
+            prob_int8=judged.probabilities,
+            decision=verdict(moved.tolist(), judged.unknown_score, review_below=self._point.review_below),
+            held=() if sets is None else tuple(sets.names(judged.probabilities)),
+            unknown_score=judged.unknown_score,
+            patterns=self._patterns(judged, int(moved.argmax())),
+        )
+
+    def _patterns(self, judged: "Judgement", called: int) -> tuple[str, ...] | None:
+        """Return the patterns by the station's model, None where it cannot say."""
+        if self._station is None or self._station.bundle.patterns is None or judged.patterns is None:
+            return None
+        return tuple(self._station.bundle.patterns.names(judged.patterns, called))
 
 
 def _key(grid: NDArray[np.uint8]) -> tuple[bytes, tuple[int, ...]]:
@@ -154,20 +207,27 @@ def _key(grid: NDArray[np.uint8]) -> tuple[bytes, tuple[int, ...]]:
 
 def _compiled(
     model: "keras.Model",
-) -> Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Return a function from (n, size, size, 3) inputs to embedding and logits, traced once for every n."""
+) -> Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]]:
+    """Return a function from (n, size, size, 3) inputs to embedding, logits and, if any, those of the sigmoids.
+
+    It is traced once for every n.
+    """
     import keras
     import tensorflow as tf
 
-    both = keras.Model(model.inputs, [model.get_layer(EMBEDDING).output, model.output])
-    graph = tf.function(lambda x: both(x, training=False), autograph=False).get_concrete_function(
+    heads = model.output if several_outputs(model) else {LOGITS: model.output}
+    wanted = [model.get_layer(EMBEDDING).output, *(heads[name] for name in (LOGITS, PATTERN_LOGITS) if name in heads)]
+    whole = keras.Model(model.inputs, wanted)
+    graph = tf.function(lambda x: whole(x, training=False), autograph=False).get_concrete_function(
         tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     )
 
-    def predict(inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        assert both.built  # the graph does not keep the model's variables alive; this closure does
-        embedding, logits = graph(tf.constant(inputs))
-        return np.asarray(embedding, np.float32), np.asarray(logits, np.float32)
+    def predict(
+        inputs: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        assert whole.built  # the graph does not keep the model's variables alive; this closure does
+        embedding, logits, *patterns = (np.asarray(found, np.float32) for found in graph(tf.constant(inputs)))
+        return embedding, logits, patterns[0] if patterns else None
 
     return predict
 

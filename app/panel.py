@@ -12,6 +12,7 @@ from app.wafer import draw, known_as, paint
 from wafer_tf.dies import CLASSES, UNLABELLED
 from wafer_tf.explaining.heat_maps import DEFAULT_METHOD, METHODS
 from wafer_tf.explaining.narrative import call_facts, sentence
+from wafer_tf.pattern_bits import PATTERNS
 
 METHOD_NAMES = {
     "fused": "LayerCAM, two layers",
@@ -40,16 +41,20 @@ def show(engine: Engine, reference: Reference, wafer: Wafer, *, about: str, pad:
     left, right = st.columns([1, 1.1], gap="medium")
     method, opacity = _overlay(pad is not None)
     heat = explained(engine, wafer.grid, answer.call, method or DEFAULT_METHOD)
-    facts = call_facts(wafer.grid, heat, answer.prob)
+    apart = explained_apart(engine, wafer.grid, answer.patterns or (), method or DEFAULT_METHOD)
+    facts = call_facts(wafer.grid, heat, answer.prob, patterns=_with_prob(answer, apart))
     with left:
         label = f"Wafer map, {facts.failing} of {facts.dies} dies fail. Call: {facts.call}."
-        shown = heat if method else None
+        if answer.patterns:
+            label += f" Patterns: {', '.join(answer.patterns)}."
+        shown = (apart or heat) if method else None
         if pad is None:
             draw(wafer, shown, opacity=opacity, label=label, key="wafer")
         else:
             paint(wafer, shown, opacity=opacity, label=label, key=pad)
     right.html(
         parts.call_line(answer, about=about)
+        + parts.several(answer, list(apart))
         + parts.strangeness(answer)
         + parts.doubt(answer)
         + parts.learned(answer)
@@ -82,6 +87,38 @@ def answered(engine: Engine, grid: NDArray[np.uint8]) -> Answer:
 def explained(engine: Engine, grid: NDArray[np.uint8], target: int, method: str) -> NDArray[np.float32]:
     """Explain one map, at most once per session while it is among the last looked at."""
     return (_explained if grid.size < LARGE_CELLS else _explained_large)(engine, grid, target, method)
+
+
+def explained_apart(
+    engine: Engine, grid: NDArray[np.uint8], names: tuple[str, ...], method: str
+) -> dict[str, NDArray[np.float32]]:
+    """Explain each of several patterns of one map, none without sigmoids in the float model; kept like `explained`."""
+    if not names or not engine.explains_patterns:
+        return {}
+    return (_explained_apart if grid.size < LARGE_CELLS else _explained_apart_large)(engine, grid, names, method)
+
+
+def _with_prob(
+    answer: Answer, heats: dict[str, NDArray[np.float32]]
+) -> dict[str, tuple[float, NDArray[np.float32]]] | None:
+    """Return the heats with the probabilities of their patterns; None where there are no sigmoids to ask."""
+    if answer.pattern_prob is None:
+        return None
+    return {name: (float(answer.pattern_prob[PATTERNS.index(name)]), heat) for name, heat in heats.items()}
+
+
+@st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})
+def _explained_apart(
+    engine: Engine, grid: NDArray[np.uint8], names: tuple[str, ...], method: str
+) -> dict[str, NDArray[np.float32]]:
+    return engine.pattern_heats(grid, names, method=method)
+
+
+@st.cache_resource(scope="session", max_entries=LARGE_KEPT, show_spinner=False, hash_funcs={Engine: id})
+def _explained_apart_large(
+    engine: Engine, grid: NDArray[np.uint8], names: tuple[str, ...], method: str
+) -> dict[str, NDArray[np.float32]]:
+    return engine.pattern_heats(grid, names, method=method)
 
 
 @st.cache_resource(scope="session", max_entries=KEPT, show_spinner=False, hash_funcs={Engine: id})

@@ -8,6 +8,8 @@ from app.similar import Match
 from app.uploads import Rejected
 from app.wafer import known_as, thumbnail
 from wafer_tf.dies import CLASSES, NONE
+from wafer_tf.figures.explain import PATTERN_COLOURS
+from wafer_tf.pattern_bits import PATTERNS
 
 
 def percent(prob: float) -> str:
@@ -60,6 +62,27 @@ def strangeness(answer: Answer) -> str:
         f"{words} The call is the nearest of nine names, not a finding. Look at this wafer yourself, beside "
         "the nearest known wafers below.</div>"
     )
+
+
+def several(answer: Answer, shown: Sequence[str]) -> str:
+    """Return the patterns of a wafer that has several; empty of any other.
+
+    Args:
+        answer: with `patterns`.
+        shown: those drawn on the map, in the order of their colours, which stand before their names.
+    """
+    if not answer.patterns:
+        return ""
+    names = []
+    for name in answer.patterns:
+        colour = PATTERN_COLOURS[shown.index(name) % len(PATTERN_COLOURS)][1] if name in shown else "transparent"
+        prob = "" if answer.pattern_prob is None else f" {percent(float(answer.pattern_prob[PATTERNS.index(name)]))}"
+        names.append(f'<span><i style="background:{colour}"></i><b>{name}</b>{prob}</span>')
+    other = ""
+    if answer.patterns_float is not None and set(answer.patterns_float) != set(answer.patterns):
+        found = " and ".join(answer.patterns_float) or "not several"
+        other = f'<div class="note differs">≠ The float model finds {found}.</div>'
+    return f'<div class="several" data-patterns="{"+".join(answer.patterns)}">Several: {"".join(names)}</div>{other}'
 
 
 def bars(answer: Answer) -> str:

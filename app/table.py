@@ -8,9 +8,13 @@ import numpy as np
 from app.answers import Answer, Wafer
 from app.uploads import Rejected
 from wafer_tf.dies import CLASSES, UNLABELLED, Die
+from wafer_tf.pattern_bits import JOINED_BY
 from wafer_tf.tables import csv_text
 
-DOUBTS = ("all", "may be an escape", "review", "unknown", "int8 differs", "label differs", "not judged")
+DOUBTS = (
+    *("all", "may be an escape", "review", "unknown", "several patterns", "int8 differs", "label differs"),
+    "not judged",
+)
 """What the table can be narrowed to."""
 
 
@@ -29,6 +33,8 @@ class Row:
         decision: what the station decides: "none", "defect", "review" or "unknown".
         unknown_score: of its model, 0..1.
         may_be: the classes of its prediction set, "Loc or Edge-Loc".
+        patterns: of a wafer that has several, the likeliest first, "Edge-Ring+Scratch"; "" where it has not several;
+            None where the model cannot say.
         label: what the file says it is.
         rows, cols, dies, failing: of the map.
         learned: whether the map or a turned copy was in the training or validation part: its call proves nothing.
@@ -49,6 +55,7 @@ class Row:
     decision: str | None = None
     unknown_score: float | None = None
     may_be: str | None = None
+    patterns: str | None = None
     label: str | None = None
     rows: int | None = None
     cols: int | None = None
@@ -59,7 +66,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_TEXTS = ("call", "runner_up", "call_int8", "decision", "may_be", "label")
+_TEXTS = ("call", "runner_up", "call_int8", "decision", "may_be", "patterns", "label")
 
 
 def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
@@ -83,6 +90,7 @@ def row_of(wafer: Wafer | Rejected, answer: Answer | None) -> Row:
         decision=answer.decision,
         unknown_score=answer.unknown_score,
         may_be=" or ".join(answer.held) or None,
+        patterns=None if answer.patterns is None else JOINED_BY.join(answer.patterns),
         label=None if wafer.label == UNLABELLED else CLASSES[wafer.label],
         rows=wafer.grid.shape[0],
         cols=wafer.grid.shape[1],
@@ -109,6 +117,7 @@ def narrowed(
         "may be an escape": lambda row: row.may_escape is True,
         "review": lambda row: row.decision == "review",
         "unknown": lambda row: row.decision == "unknown",
+        "several patterns": lambda row: bool(row.patterns),
         "int8 differs": lambda row: row.call_int8 is not None and row.call_int8 != row.call,
         "label differs": lambda row: row.label is not None and row.label != row.call,
         "not judged": lambda row: row.call is None,

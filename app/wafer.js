@@ -1,17 +1,33 @@
 // A wafer map on a canvas, die by die, with a text for the die under the pointer. With data.paint, dies can be painted.
 //
 // data: rows, cols; dies: a digit per die, row by row (0 no die, 1 passes, 2 fails); heat: base64 of a byte per die, or
-// null; opacity: 0..1 of the heat; name: of the wafer; label: for those who do not see the canvas; paint: true or false.
+// null; patterns: of a wafer that has several, a name and such a heat each; opacity: 0..1 of the heat; name: of the wafer; label: for those who do not see the canvas; paint: true or false.
 // State sent back: dies, after every stroke.
 
 const NO_DIE = "0", PASS = "1", FAIL = "2";
 // Without heat and with all of it: a passing die stays lighter than a failing one at every heat, for any colour vision.
 const COLOURS = { 1: [[215, 227, 236], [255, 176, 0]], 2: [[178, 24, 43], [90, 15, 0]] };
+// Without heat, and of each pattern of a wafer that has several with all of it: a passing and a failing die.
+const COLD = ["#E9EEF3", "#5F6B76"].map(rgb);
+const PATTERNS = [
+  ["#8CB8FF", "#0A3A8C"],
+  ["#FFB000", "#8F3D00"],
+  ["#B2AA9B", "#2D120F"],
+  ["#5BFD90", "#0A7A2A"],
+].map((pair) => pair.map(rgb));
 const SMALLEST_PARTED = 5; // pixels of a die between which a gap is drawn
 const EDGE = "#8495A3", INK = "#1B2733";
 const UNDO_STEPS = 50;
 
 const views = new WeakMap();
+
+function rgb(colour) {
+  return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+}
+
+function levels(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
 
 export default function ({ parentElement, data, setStateValue }) {
   if (!views.has(parentElement)) views.set(parentElement, new View(parentElement));
@@ -27,6 +43,8 @@ class View {
     this.tools = root.querySelector(".tools");
     this.size = root.querySelector(".size");
     this.scale = root.querySelector(".scale");
+    this.several = root.querySelector(".several");
+    this.states = [".pass", ".fail"].map((state) => root.querySelector(`.legend ${state}`));
     this.dies = null;
     this.undone = [];
     this.tool = FAIL;
@@ -53,21 +71,44 @@ class View {
     this.send = send;
     if (!data.paint || this.dies === null) this.dies = [...data.dies]; // a pad's own dies are newer than the page's
     this.data = data;
-    this.heat = data.heat && Uint8Array.from(atob(data.heat), (letter) => letter.charCodeAt(0));
+    this.heat = data.heat && levels(data.heat);
+    this.patterns = data.patterns.map(({ name, heat }) => ({ name, heat: levels(heat) }));
     this.tools.hidden = !data.paint;
     this.canvas.tabIndex = data.paint ? 0 : -1;
     this.canvas.setAttribute("role", data.paint ? "application" : "img");
     this.canvas.classList.toggle("paint", data.paint);
     this.canvas.setAttribute("aria-label", data.label);
     this.canvas.dataset.wafer = data.name;
-    this.canvas.dataset.heat = data.heat && data.opacity > 0 ? "shown" : "none";
-    this.scale.hidden = this.canvas.dataset.heat === "none";
+    const heated = (data.heat || data.patterns.length) && data.opacity > 0;
+    this.canvas.dataset.heat = heated ? "shown" : "none";
+    this.canvas.dataset.patterns = data.patterns.map(({ name }) => name).join("+");
+    this.scale.hidden = !heated || !data.heat;
+    this.explain(heated ? data.patterns : []);
     this.resized.observe(this.canvas);
     this.colourAll();
   }
 
   close() {
     this.resized.disconnect();
+  }
+
+  /** Says which colour is which pattern's; dies without heat are grey beside them. */
+  explain(patterns) {
+    this.states.forEach((square, k) => {
+      square.style.background = patterns.length ? `rgb(${COLD[k].join()})` : "";
+    });
+    this.several.replaceChildren(
+      ...patterns.map(({ name }, k) => {
+        const entry = document.createElement("span"), [pass, fail] = PATTERNS[k % PATTERNS.length];
+        for (const colour of [pass, fail]) {
+          const square = document.createElement("i");
+          square.style.background = `rgb(${colour.join()})`;
+          entry.append(square);
+        }
+        entry.append(`speaks for ${name}`);
+        return entry;
+      }),
+    );
   }
 
   // === Drawing ===
@@ -84,7 +125,16 @@ class View {
     this.draw();
   }
 
+  /** The colour of a die: of several patterns, that of the one it speaks for most. */
   colour(i) {
+    if (this.patterns.length && this.data.opacity > 0) {
+      let most = 0;
+      for (let k = 1; k < this.patterns.length; k++)
+        if (this.patterns[k].heat[i] > this.patterns[most].heat[i]) most = k;
+      const state = this.dies[i] === FAIL ? 1 : 0, hot = PATTERNS[most % PATTERNS.length][state];
+      const share = (this.data.opacity * this.patterns[most].heat[i]) / 255;
+      return COLD[state].map((value, k) => Math.round(value + (hot[k] - value) * share));
+    }
     const [cold, hot] = COLOURS[this.dies[i]], share = this.heat ? (this.data.opacity * this.heat[i]) / 255 : 0;
     return cold.map((value, k) => Math.round(value + (hot[k] - value) * share));
   }
@@ -141,7 +191,9 @@ class View {
     if (!this.at) return;
     const [row, col] = this.at, i = row * this.data.cols + col, state = this.dies[i];
     const words = { 0: "no die", 1: "passes", 2: "fails" }[state];
-    const heat = this.heat && state !== NO_DIE ? ` · heat ${(this.heat[i] / 255).toFixed(2)}` : "";
+    const all = this.heat ? [{ name: "heat", heat: this.heat }] : this.patterns;
+    const told = all.map(({ name, heat }) => ` · ${name} ${(heat[i] / 255).toFixed(2)}`).join("");
+    const heat = state === NO_DIE ? "" : told;
     this.tip.textContent = `row ${row}, column ${col} · ${words}${heat}`;
     const right = col > this.data.cols / 2, share = (k, n) => `${(100 * k) / n}%`;
     this.tip.style.left = right ? "auto" : share(col + 1, this.data.cols);
@@ -239,6 +291,7 @@ class View {
 
   publish() {
     this.heat = null; // it was of the dies before
+    this.patterns = [];
     this.tell();
     this.colourAll();
     this.send("dies", this.dies.join(""));

@@ -21,12 +21,16 @@ _PALETTE = np.array([[255, 255, 255], [236, 227, 215], [43, 24, 178]], np.uint8)
 """figures.style.DIE_COLOURS, as in wafer.js; blue, green, red, as OpenCV has them."""
 
 
-def draw(wafer: Wafer, heat: NDArray[np.float32] | None, *, opacity: float, label: str, key: str) -> None:
+Heat = NDArray[np.float32] | dict[str, NDArray[np.float32]]
+"""(rows, cols), 0..1; or one for every pattern of a wafer that has several, by name, in the order of their colours."""
+
+
+def draw(wafer: Wafer, heat: Heat | None, *, opacity: float, label: str, key: str) -> None:
     """Draw a map.
 
     Args:
         wafer: what to draw.
-        heat: (rows, cols) float32, 0..1, drawn over the dies; None for the dies alone.
+        heat: drawn over the dies, of several patterns each in its colour; None for the dies alone.
         opacity: 0..1, of the heat.
         label: what the picture shows, for those who do not see it.
         key: names the place on the page.
@@ -34,7 +38,7 @@ def draw(wafer: Wafer, heat: NDArray[np.float32] | None, *, opacity: float, labe
     _component()(data=_data(wafer.grid, heat, opacity=opacity, label=label, name=wafer.name), key=key)
 
 
-def paint(wafer: Wafer, heat: NDArray[np.float32] | None, *, opacity: float, label: str, key: str) -> None:
+def paint(wafer: Wafer, heat: Heat | None, *, opacity: float, label: str, key: str) -> None:
     """Draw a map on which dies can be painted; `painted` gives what was. Arguments as of `draw`."""
     data = _data(wafer.grid, heat, opacity=opacity, label=label, name=wafer.name) | {"paint": True}
     _component()(data=data, key=key, on_dies_change=_nothing)
@@ -86,22 +90,26 @@ def known_as(wafer: Wafer) -> str:
     return "unlabelled" if wafer.label == UNLABELLED else CLASSES[wafer.label]
 
 
-def _data(
-    grid: NDArray[np.uint8], heat: NDArray[np.float32] | None, *, opacity: float, label: str, name: str
-) -> dict[str, Any]:
+def _data(grid: NDArray[np.uint8], heat: Heat | None, *, opacity: float, label: str, name: str) -> dict[str, Any]:
     rows, cols = grid.shape
-    levels = None if heat is None else base64.b64encode(np.rint(heat * 255).astype(np.uint8).tobytes()).decode()
+    several = heat if isinstance(heat, dict) else {}
     dies = (grid + np.uint8(ord("0"))).tobytes().decode()
     return {
         "rows": rows,
         "cols": cols,
         "dies": dies,
-        "heat": levels,
+        "heat": None if heat is None or isinstance(heat, dict) else _levels(heat),
+        "patterns": [{"name": one, "heat": _levels(own)} for one, own in several.items()],
         "opacity": opacity,
         "label": label,
         "name": name,
         "paint": False,
     }
+
+
+def _levels(heat: NDArray[np.float32]) -> str:
+    """Return base64 of a byte per die."""
+    return base64.b64encode(np.rint(heat * 255).astype(np.uint8).tobytes()).decode()
 
 
 @cache

@@ -29,6 +29,7 @@ from tests.station import npy, npz, text, wafer_set
 from wafer_tf import released
 from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 from wafer_tf.errors import InputError, ModelError, UsageError
+from wafer_tf.figures.explain import COLD, PATTERN_COLOURS
 from wafer_tf.figures.style import DIE_COLOURS
 from wafer_tf.formats.options import Options
 from wafer_tf.readers import write_parquet
@@ -475,7 +476,9 @@ def test_columns_without_a_value_are_left_out() -> None:
     assert "label" not in columns([ROWS[2]])
     assert "reason" not in columns(ROWS[:3])
     assert "product" not in columns(ROWS)
-    assert list(columns([*ROWS, Row("a/4", "a", "4", "CHIP7", unknown_score=0.0)])) == list(COLUMNS)
+    assert list(columns([*ROWS, Row("a/4", "a", "4", "CHIP7", unknown_score=0.0, patterns="Loc+Scratch")])) == list(
+        COLUMNS
+    )
 
 
 def test_csv_reads_back_and_holds_no_formula() -> None:
@@ -557,3 +560,50 @@ def test_limits_and_colours_agree_where_they_are_written_twice() -> None:
     drawn = re.findall(r"\[\[(\d+), (\d+), (\d+)\]", (APP / "wafer.js").read_text(encoding="utf-8"))
     of_figures = (np.array(DIE_COLOURS.colors, dtype=str)[1:]).tolist()
     assert ["#" + "".join(f"{int(value):02X}" for value in colour) for colour in drawn] == of_figures
+
+
+# === Several patterns ===
+
+BOTH = dataclasses.replace(
+    answer({"Edge-Ring": 0.6}, {"Edge-Ring": 0.6}),
+    patterns=("Scratch", "Edge-Ring"),
+    patterns_float=("Scratch", "Edge-Ring"),
+    pattern_prob=np.array([0, 0, 0, 0.91, 0, 0, 0, 0.97]),
+)
+
+
+def test_patterns_stand_with_their_probabilities_and_the_colours_they_are_drawn_in() -> None:
+    shown = parts.several(BOTH, ["Edge-Ring", "Scratch"])
+    assert 'data-patterns="Scratch+Edge-Ring"' in shown
+    assert f'background:{PATTERN_COLOURS[1][1]}"></i><b>Scratch</b> 97 %' in shown
+    assert f'background:{PATTERN_COLOURS[0][1]}"></i><b>Edge-Ring</b> 91 %' in shown
+    assert "float model" not in shown
+    assert "background:transparent" in parts.several(BOTH, [])  # no heat of them, no colour
+
+
+@pytest.mark.parametrize("patterns", [None, ()])
+def test_of_a_wafer_that_has_not_several_nothing_is_said(patterns: tuple[str, ...] | None) -> None:
+    assert parts.several(dataclasses.replace(BOTH, patterns=patterns), []) == ""
+
+
+def test_the_float_models_patterns_are_named_where_they_are_others() -> None:
+    assert "≠ The float model finds not several." in parts.several(dataclasses.replace(BOTH, patterns_float=()), [])
+    other = dataclasses.replace(BOTH, patterns_float=("Loc", "Scratch"))
+    assert "≠ The float model finds Loc and Scratch." in parts.several(other, [])
+
+
+def test_the_table_has_the_patterns_only_where_a_model_can_say() -> None:
+    wafer = Wafer("a", GRID)
+    several, one, silent = (
+        row_of(wafer, dataclasses.replace(BOTH, patterns=patterns)) for patterns in (BOTH.patterns, (), None)
+    )
+    assert (several.patterns, one.patterns, silent.patterns) == ("Scratch+Edge-Ring", "", None)
+    assert columns([several, one])["patterns"] == ["Scratch+Edge-Ring", ""]
+    assert "patterns" not in columns([one, silent])
+    assert narrowed([one, several, silent], doubt="several patterns") == [1]
+
+
+def test_the_colours_of_patterns_agree_where_they_are_written_twice() -> None:
+    script = (APP / "wafer.js").read_text(encoding="utf-8")
+    pairs = re.findall(r'\["(#[0-9A-F]{6})", "(#[0-9A-F]{6})"\]', script)
+    assert pairs == [COLD, *PATTERN_COLOURS]

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from app.__main__ import main
 from app.wafer import round_wafer
 from tests import ROOT
+from tests.several import FOUND, run_with_sigmoids
 from tests.station import npy, wafer_set
 from training.job import load_config, load_data
 from wafer_tf.dies import CLASSES
@@ -360,3 +361,31 @@ def test_a_reference_set_of_the_users_own_is_searched(start: Start, small_run: P
     shown = html(start("--run", small_run, "--reference", tmp_path / "mine.npz"))
     assert "among 2 maps of mine.npz" in shown
     assert shown.count("<b>Loc</b>") == 2
+
+
+# === Several patterns ===
+
+
+def test_several_patterns_are_drawn_each_with_its_heat_and_told_in_the_sentence(
+    start: Start, small_run: Path, tmp_path: Path
+) -> None:
+    run = run_with_sigmoids(small_run, tmp_path / "run")
+    shutil.rmtree(run / "bundle", ignore_errors=True)
+    bias = [1000.0 * (name == "Scratch") for name in CLASSES]
+    (run / "decision.json").write_text(json.dumps({"bias": bias, "temperature": 1.0}))
+    RunFolder(run).finish()
+    page = start("--run", run)
+    drawn, shown = wafer(page), html(page)
+    assert drawn["heat"] is None
+    assert [one["name"] for one in drawn["patterns"]] == sorted(FOUND)
+    assert len({one["heat"] for one in drawn["patterns"]}) == 2
+    assert f'data-patterns="{"+".join(FOUND)}"' in shown
+    assert "As one pattern: Scratch" in shown
+    assert f"Patterns: {', '.join(FOUND)}." in drawn["label"]
+    page.toggle(key="overlay-look").set_value(False).run()
+    assert wafer(page)["patterns"] == [] and wafer(page)["heat"] is None
+
+
+def test_without_sigmoids_the_page_says_nothing_of_several_patterns(page: AppTest) -> None:
+    assert wafer(page)["patterns"] == [] and wafer(page)["heat"]
+    assert "data-patterns" not in html(page)
