@@ -11,17 +11,22 @@ import pandas as pd
 import pytest
 
 from tests import ROOT
+from tests.several import FOUND, run_with_sigmoids
 from training.explain import main
-from training.explanations import LINES_PER_SHEET, Explained, draw_sheets, pick
+from training.explanations import LINES_PER_SHEET, Explained, Several, draw_sheets, pick, pick_several
 from training.job import load_config, load_data
-from wafer_tf.dies import CLASSES, UNLABELLED
+from wafer_tf.decision.patterns import Patterns
+from wafer_tf.dies import CLASSES, NONE, UNLABELLED
 from wafer_tf.explaining.heat_maps import HeatMaps
 from wafer_tf.explaining.narrative import call_facts
-from wafer_tf.figures.explain import FAIL_HEAT, PASS_HEAT, heat_image
+from wafer_tf.explaining.pattern_heat import PatternHeat
+from wafer_tf.figures.explain import COLD, FAIL_HEAT, PASS_HEAT, PATTERN_COLOURS, heat_image, pattern_image
 from wafer_tf.learning.run_folder import RunFolder
+from wafer_tf.pattern_bits import pattern_bits
 from wafer_tf.readers import write_parquet
 from wafer_tf.splitting.splits import Split
 from wafer_tf.synthesis import synthesize
+from wafer_tf.synthesis.mixed import compose
 from wafer_tf.waferset import WaferSet
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -242,11 +247,154 @@ def test_every_die_has_a_colour_of_its_own_and_what_is_no_die_is_white() -> None
     assert len({tuple(colour) for colour in image[grid > 0].round(6)}) == 7
 
 
-def test_passing_dies_are_lighter_than_failing_ones_at_every_heat() -> None:
-    def light(colours: np.ndarray) -> np.ndarray:
-        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-        return linear @ [0.2126, 0.7152, 0.0722]
+def linear(colours: np.ndarray) -> np.ndarray:
+    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
+
+def light(colours: np.ndarray) -> np.ndarray:
+    return linear(colours) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_passing_dies_are_lighter_than_failing_ones_at_every_heat() -> None:
     scale = np.linspace(0, 1, 50)
     passing, failing = (light(colours(scale)[:, :3]) for colours in (PASS_HEAT, FAIL_HEAT))
     assert (passing.min() + 0.05) / (failing.max() + 0.05) > 2  # contrast ratio as WCAG has it
+
+
+# === Several patterns ===
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+
+
+SEEN = {  # Machado, Oliveira, Fernandes, IEEE Trans. Vis. Comput. Graph. 15(6), 2009, at full severity
+    "all cones": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def difference(a: str, b: str) -> float:
+    """CIE76 between two colours, to whichever kind of eyes it is least; 2.3 can just be told."""
+    lab = []
+    for eyes in SEEN.values():
+        seen = np.clip(np.array([linear(rgb(a)), linear(rgb(b))]) @ np.transpose(eyes), 0, 1)
+        xyz = seen @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+        f = np.cbrt(np.maximum(xyz / [0.9505, 1, 1.089], 1e-6))
+        f = np.where(f > 0.2069, f, 7.787 * f**3 + 16 / 116)
+        lab.append(np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1))
+    return min(float(np.linalg.norm(one - other)) for one, other in lab)
+
+
+def test_the_colours_of_patterns_are_told_apart_by_any_eyes_and_two_by_far() -> None:
+    for state in range(2):
+        hot = [pair[state] for pair in PATTERN_COLOURS]
+        assert difference(hot[0], hot[1]) > 60
+        assert min(difference(hot[2], other) for other in hot[:2]) > 30
+        assert min(difference(hot[3], other) for other in hot[:3]) > 14
+        assert min(difference(colour, COLD[state]) for colour in hot) > 15
+    passing, failing = (
+        np.array([light(rgb(c)) for c in (*column, cold)])
+        for column, cold in zip(zip(*PATTERN_COLOURS, strict=True), COLD, strict=True)
+    )
+    assert (passing.min() + 0.05) / (failing.max() + 0.05) > 2
+
+
+def test_each_die_takes_the_colour_of_the_pattern_it_speaks_for_most() -> None:
+    grid = np.array([[1, 2, 1, 2, 0]], np.uint8)
+    heats = {"Edge-Ring": np.array([[1, 1, 0.2, 0, 0]]), "Scratch": np.array([[0.5, 0, 1, 0, 0]])}
+    image = pattern_image(grid, heats)
+    (blue, blue_fail), (orange, _), *_ = PATTERN_COLOURS
+    for die, colour in enumerate((blue, blue_fail, orange, COLD[1], "#FFFFFF")):
+        np.testing.assert_allclose(image[0, die], rgb(colour), atol=1e-9)
+
+
+def mixed_set() -> WaferSet:
+    return WaferSet.concatenate([synthesize(2, seed=5).wafers, compose(6, seed=5).wafers])
+
+
+def test_several_patterns_are_picked_by_whether_all_and_no_other_were_found() -> None:
+    wafers = mixed_set()
+    named = WaferSet.from_maps([wafers.map(0)] * 2, label=[UNLABELLED] * 2)
+    wafers = WaferSet.concatenate([wafers, named])
+    bits = np.where(wafers.several, wafers.patterns, 0).astype(np.uint8)
+    bits[18] ^= pattern_bits("Near-full", "x")  # one too many
+    bits[19] = 0  # none found
+    bits[4] = pattern_bits("Center+Scratch", "x")  # on a wafer of one pattern
+    bits[24] = pattern_bits("Center+Scratch", "x")  # of the two without labels
+    right, wrong, unlabelled = pick_several(wafers, bits, count=3)
+    assert sorted(pick_several(wafers, bits, count=99)[0][1].tolist()) == [20, 21, 22, 23]
+    assert len(right[1]) == 3 and "3 of 4" in right[0] and "all patterns found" in right[0]
+    assert sorted(wrong[1].tolist()) == [4, 18, 19] and unlabelled[1].tolist() == [24]
+    assert [row[1].tolist() for row in pick_several(wafers, bits, count=3, errors=True)] == [wrong[1].tolist()]
+    none_of_several = wafers.select(np.arange(18))
+    assert pick_several(none_of_several, np.zeros(18, np.uint8), count=3) == []
+
+
+def test_wafers_called_none_have_not_several_patterns() -> None:
+    logits = np.array([[9.0, -9, -9, -9, -9, -9, -9, 8]] * 2)
+    several = Several.of(Patterns((0.5,) * 8), logits, np.eye(9)[[0, NONE]])
+    assert several.bits.tolist() == [0b10000001, 0] and several.prob[0, 0] == pytest.approx(1 / (1 + np.exp(-9)))
+    assert several.select(np.array([1])).bits.tolist() == [0]
+
+
+def test_a_wafer_of_several_patterns_is_right_where_all_are_found_and_no_other() -> None:
+    made = compose(2, seed=0).wafers.select([0, 0])  # Loc and Scratch
+    heat = HeatMaps(np.ones(len(made.flat), np.float32), made.offsets, made.shapes, np.full(2, 4), np.ones(2), "m", "l")
+    each = made.select([0, 0, 1, 1])
+    own = HeatMaps(
+        np.ones(len(each.flat), np.float32), each.offsets, each.shapes, np.array([4, 7, 0, 4]), np.ones(4), "m", "l"
+    )
+    apart = PatternHeat(own, np.array([0, 2, 4]))
+    facts = [
+        call_facts(made.map(i), heat.map(i), np.eye(9)[4], patterns={n: (0.9, h) for n, h in apart.of(i).items()})
+        for i in range(2)
+    ]
+    explained = Explained(["a", "b"], made, heat, facts, apart)
+    right, wrong = explained.tile(0), explained.tile(1)
+    assert right.title == "Loc+Scratch" and not right.wrong and list(right.patterns) == ["Loc", "Scratch"]
+    assert wrong.title == "Loc+Scratch, called Center+Loc" and wrong.wrong
+    assert "Scratch lies" in right.text
+
+
+def test_a_run_that_tells_several_patterns_explains_each_and_shows_a_sheet_of_them(
+    small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_with_sigmoids(small_run, tmp_path / "run")
+    bias = [1000.0 * (name == "Scratch") for name in CLASSES]
+    (run / "decision.json").write_text(json.dumps({"bias": bias, "temperature": 1.0}))
+    RunFolder(run).finish()
+    wafers = mixed_set()
+    write_parquet(wafers, tmp_path / "maps.parquet")
+    out = tmp_path / "out"
+    command = [str(run), "--data", str(tmp_path / "maps.parquet"), "--out", str(out), "--method", "gradcam"]
+    assert main([*command, "--csv", str(tmp_path / "calls.csv")]) == 0
+    assert str(out / "several_patterns.png") in capsys.readouterr().out
+    assert is_png(out / "all_classes.png") and is_png(out / "several_patterns.png")
+    found = calls(out)
+    assert {tuple(one["name"] for one in line["patterns"]) for line in found} == {FOUND}
+    assert all("Edge-Ring lies" in line["sentence"] or "for Edge-Ring" in line["sentence"] for line in found)
+    truth = [line["true_patterns"] for line in found if line["label"] is None]
+    assert truth and all(len(names) > 1 for names in truth)
+    with np.load(out / "heat.npz", allow_pickle=False) as heat:
+        assert heat["pattern"].tolist() == [3, 7] * len(found)
+        assert heat["pattern_first"].tolist() == list(range(0, 2 * len(found) + 1, 2))
+        offsets = heat["pattern_offsets"]
+        first, second = (heat["pattern_flat"][offsets[k] : offsets[k + 1]] for k in range(2))
+        assert len(first) == len(second) and np.abs(first - second).max() > 0.01
+    table = pd.read_csv(tmp_path / "calls.csv")
+    assert set(table["patterns"]) == {"Edge-Ring+Scratch"}
+
+
+def test_a_run_without_sigmoids_says_nothing_of_several_patterns(small_run: Path, tmp_path: Path) -> None:
+    write_parquet(mixed_set(), tmp_path / "maps.parquet")
+    out = tmp_path / "out"
+    command = [str(small_run), "--data", str(tmp_path / "maps.parquet"), "--out", str(out), "--method", "gradcam"]
+    assert main([*command, "--csv", str(tmp_path / "calls.csv")]) == 0
+    assert not (out / "several_patterns.png").exists()
+    assert {line["patterns"] for line in calls(out)} == {None}
+    with np.load(out / "heat.npz", allow_pickle=False) as heat:
+        assert "pattern" not in heat.files
+    assert "patterns" not in pd.read_csv(tmp_path / "calls.csv")
