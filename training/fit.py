@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.cluster import Cluster, cluster_of
 from wafer_tf.command import CommandParser, called
 from wafer_tf.command import run as run_command
 from wafer_tf.errors import UsageError, WaferError
@@ -194,6 +195,9 @@ def main(argv: list[str] | None = None) -> int:
 def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     from wafer_tf.learning.quiet import quiet_tensorflow
 
+    cluster = cluster_of(os.environ)
+    if cluster:
+        os.environ.pop("TF_NUM_INTEROP_THREADS", None)  # with few of them all processes wait for each other for ever
     quiet_tensorflow()
     resume, out, jobs = args.pop("resume", None), args.pop("out", None), args.pop("jobs", 1)
     if not 0 <= jobs <= 64:
@@ -204,22 +208,25 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     if isinstance(resume, Path):
         if args or out or smoke:
             raise UsageError("--resume takes the run's own configuration: give no other flag with it.")
-        return _resume(resume, jobs)
+        return _resume(resume, jobs, cluster)
     from wafer_tf.learning.run_folder import RunFolder
 
     config = _config(args)
     if smoke:
         config = config.smoke()
+    if cluster and not cluster.leads:
+        _follow(cluster, config)
+        return None
+    if cluster and not isinstance(out, Path):
+        raise UsageError("--out: expected under TF_CONFIG, so that the run can be found again to go on with it.")
     if not isinstance(out, Path):
         out = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{config.model.architecture}"
-    from training.job import check
-
-    check(config)
+    _check(config, cluster)
     run = RunFolder.create(out)
     command = shlex.join([*called("python -m training.fit").split(), *argv])
     try:
         run.write_json("config.json", {"config": config.to_json(), "command": command})
-        _execute(config, run, jobs)
+        _execute(config, run, jobs, cluster)
     except BaseException as stop:
         # nothing worth keeping yet, or a fault that --resume would only meet again: leave no folder in the way
         hopeless = isinstance(stop, WaferError) and not (run.path / "checkpoints" / "state.json").exists()
@@ -229,16 +236,43 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     return None
 
 
-def _execute(config: "FitConfig", run: "RunFolder", jobs: int) -> None:
+def _check(config: "FitConfig", cluster: Cluster | None) -> None:
+    from training.job import check
+
+    check(config, alone=cluster is None)
+    if cluster:
+        from training.joint import check_joint
+
+        check_joint(config)
+
+
+def _execute(config: "FitConfig", run: "RunFolder", jobs: int, cluster: Cluster | None) -> None:
     from training.job import execute
 
     try:
         with run.locked():
-            execute(config, run, jobs=jobs)
+            if cluster is None:
+                execute(config, run, jobs=jobs)
+            else:
+                from training.joint import lead
+
+                lead(cluster, config, run)
     except (KeyboardInterrupt, OSError):  # an OSError of a full disk may name no file
         if (run.path / "split.npz").exists():
             print(called(f"stopped; go on with: python -m training.fit --resume {run.path}"), file=sys.stderr)
         raise
+    if cluster:
+        from training.joint import go_on_alone
+
+        go_on_alone(run)
+
+
+def _follow(cluster: Cluster, config: "FitConfig | None") -> None:
+    from training.joint import follow
+
+    if config is not None:
+        _check(config, cluster)
+    follow(cluster, config)
 
 
 def _config(args: dict[str, Any]) -> "FitConfig":
@@ -261,8 +295,11 @@ def _config(args: dict[str, Any]) -> "FitConfig":
     return FitConfig(model=model, augmentation=augmentation, reading=words, **args)
 
 
-def _resume(path: Path, jobs: int) -> int | None:
-    from training.job import check, load_config
+def _resume(path: Path, jobs: int, cluster: Cluster | None) -> int | None:
+    if cluster and not cluster.leads:
+        _follow(cluster, None)
+        return None
+    from training.job import load_config
     from wafer_tf.learning.run_folder import RunFolder
 
     run = RunFolder.open(path, finished=False)
@@ -270,8 +307,8 @@ def _resume(path: Path, jobs: int) -> int | None:
         print(f"run {path} is already finished; see {path / 'report.txt'}", file=sys.stderr)
         return None
     config = load_config(run)
-    check(config)
-    _execute(config, run, jobs)
+    _check(config, cluster)
+    _execute(config, run, jobs, cluster)
     return None
 
 

@@ -20,6 +20,7 @@ from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import fill_classes, train, weights_of
 from training.unknown import teach
+from training.workers import Workers
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
@@ -49,25 +50,35 @@ from wafer_tf.whole_files import whole_path
 BUILTIN = "built-in synthetic maps"
 
 
-def check(config: FitConfig) -> None:
-    """Fail early on what can be known before any work: the data's path, the devices."""
+def check(config: FitConfig, *, alone: bool = True) -> None:
+    """Fail early on what can be known before any work: the data's path, the devices.
+
+    Args:
+        config: of the run.
+        alone: whether this process trains alone, on all devices of the machine.
+    """
     if config.data is not None and not Path(config.data).exists():
         raise InputError(
             f"{config.data}: no such file or folder, seen from {Path.cwd()}; expected wafer maps (--data). A run is "
             "resumed where its data is found under the same path."
         )
-    prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
+    devices = None if alone else ["CPU:0"]  # `Workers` takes what there is
+    prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu, devices=devices)
 
 
-def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1) -> None:
+def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1, workers: Workers | None = None) -> None:
     """Carry a run from wherever it stands to its report, and print the per-class table.
 
     Args:
         config: of the run.
         run: its folder.
         jobs: with folds, models trained at once; 0 to stop when the folds are dealt, see `training.fold`.
+        workers: the processes to train together with, and no more: the run then has its epochs, and is not finished.
     """
-    strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
+    if workers is None:
+        strategy = prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu)
+    else:
+        strategy = workers.strategy
     wafers = load_data(config)
     split = split_of(config, run, wafers)
     kept = split.train if config.fold is None else without_fold(config, split, wafers)
@@ -111,9 +122,11 @@ def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1) -> None:
             strategy=strategy,
             mixed=None if mixed is None else taught_with(config, training, mixed[0].select(mixed[1].train)),
             name="all maps" if config.folds else "",
+            workers=workers,
         )
-        with whole_path(run.path / "model.keras") as path:
-            model.save(path)
+        if workers is None:
+            with whole_path(run.path / "model.keras") as path:
+                model.save(path)
         return model, progress
 
     if config.folds:
@@ -132,6 +145,8 @@ def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1) -> None:
         ((model, progress),) = whole
     else:
         model, progress = train_whole()
+        if workers:
+            return
         _say("scoring the validation and the test part")
         answers = _answers(model, wafers, split, mixed)
     precision = np.float16 if config.folds else np.float32  # as the folds keep them

@@ -109,7 +109,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         path = self.folder / self.state["last"]
         try:
             model = keras.saving.load_model(path)
-            for generator, state in zip(_generators(model), self.state["random"], strict=True):
+            for generator, state in zip(generators(model), self.state["random"], strict=True):
                 generator.assign(state)
         except UNREADABLE as error:
             raise self._damaged(path, error) from error
@@ -167,7 +167,7 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
             self.state["average"] = self._keep(f"average_{epoch:04d}.npz", averaged)
         if self.best_epoch == epoch:
             self.state["best"] = self._keep(f"best_{epoch:04d}.npz", averaged or self.model.get_weights())
-        self.state["random"] = [keras.ops.convert_to_numpy(v).tolist() for v in _generators(self.model)]
+        self.state["random"] = [keras.ops.convert_to_numpy(v).tolist() for v in generators(self.model)]
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[0]))
         writer.writeheader()
@@ -204,5 +204,6 @@ def _sum_of(state: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps({**state, "sha256": sums}, sort_keys=True).encode()).hexdigest()
 
 
-def _generators(model: Any) -> list[Any]:
+def generators(model: Any) -> list[Any]:
+    """Return the variables that hold the state of a model's random generators."""
     return [v for v in model.variables if v.path.endswith("seed_generator_state")]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from training.announce import Announcer
 from training.averaging import MovingAverage
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
+from training.workers import Workers
 from wafer_tf.dies import CLASSES
 from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS, build_model, load_backbone_weights
 from wafer_tf.learning.pipeline import Epochs, evaluation_batches, one_hot, steps_per_epoch, training_batches
@@ -38,6 +40,7 @@ def train(
     mixed: WaferSet | None = None,
     name: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    workers: Workers | None = None,
 ) -> tuple[keras.Model, Progress]:
     """Train until the epochs are over or validation macro-F1 stops rising; go on from a checkpoint where there is one.
 
@@ -54,6 +57,7 @@ def train(
         mixed: what the head for several patterns learns from besides, see `training.mixed`; None without that head.
         name: of the training, where several are going on.
         callbacks: called after an epoch has been kept, so one that raises loses nothing.
+        workers: the processes to train together with, under their strategy; None to train alone.
 
     Returns:
         The model with the best epoch's weights, and the run's progress (history and best epoch).
@@ -68,6 +72,8 @@ def train(
         if target is not None:
             target = np.concatenate([target, one_hot(mixed.label)])
         training = WaferSet.concatenate([training, mixed])
+    if workers:
+        workers.check_maps(training, target, validation)
     progress = Progress(run, patience=config.patience)
     first = len(progress.history)
     keras.utils.set_random_seed(config.seed)  # whatever was trained before in this process
@@ -78,7 +84,7 @@ def train(
             model = build_model(config.model)
             load_backbone_weights(model, start)
             if config.freeze_epochs:
-                _train_head(config, model, training, weights, target)
+                _train_head(config, model, training, weights, target, workers)
             compile_model(config, model, maps_per_epoch(config, training))
     if first < config.epochs and not progress.exhausted:
         size = config.model.input_size
@@ -86,7 +92,9 @@ def train(
         if config.weight_average:
             start_from = progress.last_average()
             progress.average = MovingAverage(config.weight_average, steps=steps, first_epoch=first, start=start_from)
-        model.fit(
+        if workers and validation is not None:
+            validation = workers.own(validation)
+        _fit(model, workers)(
             training_batches(
                 training,
                 config.augmentation,
@@ -98,6 +106,7 @@ def train(
                 target=target,
                 none_per_epoch=config.none_per_epoch,
                 weights=weights if config.model.patterns else None,
+                share=workers.share_of(config.batch_size) if workers else None,
             ),
             validation_data=None if validation is None else _judging(config, validation),
             initial_epoch=first,
@@ -160,12 +169,13 @@ def _train_head(
     training: WaferSet,
     weights: dict[int, float],
     target: NDArray[np.float32] | None,
+    workers: Workers | None,
 ) -> None:
     """Train the "logits" layer alone for `freeze_epochs`, so that fresh weights do not disturb loaded ones."""
     for layer in model.layers:
         layer.trainable = layer.name == "logits"
     model.compile(keras.optimizers.Adam(config.learning_rate), _loss(config))
-    model.fit(
+    _fit(model, workers)(
         training_batches(
             training,
             config.augmentation,
@@ -174,6 +184,7 @@ def _train_head(
             epochs=config.freeze_epochs,
             size=config.model.input_size,
             target=target,
+            share=workers.share_of(config.batch_size) if workers else None,
         ),
         epochs=config.freeze_epochs,
         steps_per_epoch=steps_per_epoch(len(training), config.batch_size),
@@ -183,6 +194,11 @@ def _train_head(
     )
     for layer in model.layers:
         layer.trainable = True
+
+
+def _fit(model: keras.Model, workers: Workers | None) -> Any:
+    """Return what trains the model: Keras' own fit, or that of several processes, with its words."""
+    return partial(workers.fit, model) if workers else model.fit
 
 
 @keras.saving.register_keras_serializable(package="wafer_tf")

@@ -33,12 +33,14 @@ def training_batches(
     target: NDArray[np.float32] | None = None,
     none_per_epoch: int = 0,
     weights: Mapping[int, float] | None = None,
+    share: slice | None = None,
 ) -> "tf.data.Dataset":
     """Return batches (input float32 0..1, target) of epochs first_epoch..epochs-1, one after another.
 
     `target`, (n, 9) float32 of rows that sum to 1, is what each map is to be called; None for its one-hot label.
-    `none_per_epoch`: see `Epochs`. With `weights`, of each class, the batches are for a model with the head for several
-    patterns: input, a dict of targets, and a dict of weights; see `_for_both_heads`.
+    `none_per_epoch`: see `Epochs`. `share`: the rows of each batch that are wanted; None for all. With `weights`, of
+    each class, the batches are for a model with the head for several patterns: input, a dict of targets, and a dict of
+    weights; see `_for_both_heads`.
 
     Each epoch is shuffled; the last, smaller batch of an epoch is filled from the start of the same epoch's order so
     that every step has `batch_size` maps. `steps_per_epoch` gives the steps of one epoch.
@@ -47,6 +49,7 @@ def training_batches(
 
     shown = Epochs(wafers.label, none_per_epoch, seed=seed)
     steps = steps_per_epoch(len(shown), batch_size)
+    own = slice(None) if share is None else share
     if target is None:
         target = one_hot(wafers.label)
     if weights is not None:
@@ -57,11 +60,11 @@ def training_batches(
         order = shown.order(epoch)
         picked = np.take(order, np.arange(step * batch_size, (step + 1) * batch_size), mode="wrap")
         rng = np.random.default_rng((seed, epoch, step))
-        planes = np.stack([encode(augmentation.apply(wafers.map(i), rng), size) for i in picked])
-        return planes, target[picked]
+        changed = [augmentation.apply(wafers.map(i), rng) for i in picked]  # all: they draw from one stream
+        return np.stack([encode(each, size) for each in changed[own]]), target[picked[own]]
 
     numbers = tf.data.Dataset.range(first_epoch * steps, epochs * steps)
-    found = batched(numbers, batch, batch_size, size, wanted=target.shape[1])
+    found = batched(numbers, batch, len(range(*own.indices(batch_size))), size, wanted=target.shape[1])
     return found if weights is None else found.map(_by_head)
 
 
