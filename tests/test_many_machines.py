@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from tests import ROOT
+from training.cluster import Cluster, cluster_of
 from training.fit import config_of
 
 BLOCKS = dict(
     re.findall(
-        r"^```(sh|yaml)\n(.*?)^```$",
+        r"^```(sh|bash|yaml)\n(.*?)^```$",
         (ROOT / "docs" / "howto" / "many-machines.md").read_text(encoding="utf-8"),
         re.DOTALL | re.MULTILINE,
     )
@@ -53,6 +54,27 @@ def test_a_job_trains_its_fold_and_goes_on_with_it_when_started_again(
     (tmp_path / "runs" / "fold-3").mkdir(parents=True)
     (tmp_path / "runs" / "fold-3" / "config.json").touch()
     assert run() == ["fit", "--resume", "runs/fold-3"]
+
+
+def test_a_joint_job_names_its_processes_to_each_of_them(tmp_path: Path) -> None:
+    stubs = {
+        "scontrol": 'test "$*" = "show hostnames n[1-2]" && printf "n1\\nn2\\n"',
+        "srun": 'shift; SLURM_PROCID=0 "$@"; mkdir -p runs/joint; touch runs/joint/config.json; SLURM_PROCID=1 "$@"',
+        "wafer-tf": 'echo $TF_CONFIG; echo "$@"',
+    }
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"SLURM_JOB_NODELIST": "n[1-2]", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-c", BLOCKS["bash"]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    first, fresh, second, again = done.stdout.splitlines()
+    assert cluster_of({"TF_CONFIG": first}) == Cluster(("n1:2222", "n2:2222"), 0)
+    assert cluster_of({"TF_CONFIG": second}) == Cluster(("n1:2222", "n2:2222"), 1)
+    verb, *flags, _, run = shlex.split(fresh)
+    assert (verb, config_of(flags).split_seed, run) == ("fit", 0, "runs/joint")
+    assert again == "fit --resume runs/joint"
 
 
 def test_as_many_jobs_start_as_there_are_folds() -> None:

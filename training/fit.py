@@ -28,6 +28,9 @@ EXAMPLE = """example:
   python -m training.fit --data LSWMD.pkl --seed 1
   python -m training.fit --resume runs/20261122-101500-resnet16
 
+Several processes, of one machine or of many, train one model where TF_CONFIG says which they are: give all of them the
+same flags, with --out. The first one keeps the run folder. See docs/howto/many-machines.md.
+
 exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input"""
 
 
@@ -296,16 +299,17 @@ def _config(args: dict[str, Any]) -> "FitConfig":
 
 
 def _resume(path: Path, jobs: int, cluster: Cluster | None) -> int | None:
-    if cluster and not cluster.leads:
+    from wafer_tf.learning.run_folder import RunFolder
+
+    if RunFolder(path).done:
+        print(f"run {path} is already finished; see {path / 'report.txt'}", file=sys.stderr)
+        return None
+    if cluster and not cluster.leads:  # who follows need not reach the folder
         _follow(cluster, None)
         return None
     from training.job import load_config
-    from wafer_tf.learning.run_folder import RunFolder
 
     run = RunFolder.open(path, finished=False)
-    if run.done:
-        print(f"run {path} is already finished; see {path / 'report.txt'}", file=sys.stderr)
-        return None
     config = load_config(run)
     _check(config, cluster)
     _execute(config, run, jobs, cluster)

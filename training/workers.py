@@ -58,7 +58,7 @@ class Workers:
             there.configure_coordination_service, heartbeat_timeout_in_ms=HEARTBEAT_S * 1000
         )
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        signal.signal(signal.SIGTERM, ends)  # TensorFlow has taken it, and would not end
+        signal.signal(signal.SIGTERM, ends or signal.SIG_DFL)  # TensorFlow has taken it, and would not end
         self._local = self.strategy.num_replicas_in_sync // len(cluster.addresses)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])  # type: ignore[untyped-decorator]
