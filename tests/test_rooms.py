@@ -49,6 +49,7 @@ STATION = (
     "wafer_tf.formats",
     "wafer_tf.gate_verdict",
     "wafer_tf.inference",
+    "wafer_tf.pattern_bits",
     "wafer_tf.released",
     "wafer_tf.signature",
     "wafer_tf.version",
@@ -83,6 +84,7 @@ NEEDED_AT_IMPORT = {
     "training.train": {"keras"},
     "training.progress": {"keras", "tensorflow"},  # a Keras callback
     "training.averaging": {"keras", "tensorflow"},  # a Keras callback
+    "training.workers": {"keras", "tensorflow"},  # a step of tf.distribute
     "app": {"streamlit"},
 }
 """Rooms, and modules, that are imported only where what they need is needed anyway."""

@@ -159,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
         fit,
         "--tool-prob",
         d.augmentation.tool_prob,
-        "chance that a row, the edge, every other die or 1 % of them stay untested",
+        "chance that a row, the edge, every other die or 1 %% of them stay untested",
         metavar="P",
     )
     flag(fit, "--seed", d.seed, "of split, weights, shuffling and augmentation", metavar="N")

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from training.start import Start, known_to_start, starting_weights
 from training.teachers import check_teachers, known_to_teachers, with_teachers
 from training.train import fill_classes, train, weights_of
 from training.unknown import teach
-from training.workers import Workers
 from wafer_tf.command import called
 from wafer_tf.decision import Decision
 from wafer_tf.decision.fitting import fit_decision
@@ -47,6 +46,9 @@ from wafer_tf.synthesis import synthesize
 from wafer_tf.waferset import WaferSet
 from wafer_tf.whole_files import whole_path
 
+if TYPE_CHECKING:
+    from training.workers import Workers
+
 BUILTIN = "built-in synthetic maps"
 
 
@@ -66,7 +68,7 @@ def check(config: FitConfig, *, alone: bool = True) -> None:
     prepare(seed=config.seed, precision=config.precision, require_gpu=config.require_gpu, devices=devices)
 
 
-def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1, workers: Workers | None = None) -> None:
+def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1, workers: "Workers | None" = None) -> None:
     """Carry a run from wherever it stands to its report, and print the per-class table.
 
     Args:

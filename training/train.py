@@ -3,18 +3,16 @@
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from training.announce import Announcer
 from training.averaging import MovingAverage
 from training.config import FitConfig, class_weights
 from training.progress import MacroF1, Progress
-from training.workers import Workers
 from wafer_tf.dies import CLASSES
 from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS, build_model, load_backbone_weights
 from wafer_tf.learning.pipeline import Epochs, evaluation_batches, one_hot, steps_per_epoch, training_batches
@@ -23,6 +21,9 @@ from wafer_tf.pattern_bits import PATTERNS
 from wafer_tf.synthesis import synthesize
 from wafer_tf.synthesis.clean import clean_wafers
 from wafer_tf.waferset import WaferSet
+
+if TYPE_CHECKING:
+    from training.workers import Workers
 
 PATTERN_LOSS = 8.0
 """Weight of the mean of the eight sigmoids' losses beside the nine-way answer's: their sum."""
@@ -40,7 +41,7 @@ def train(
     mixed: WaferSet | None = None,
     name: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    workers: Workers | None = None,
+    workers: "Workers | None" = None,
 ) -> tuple[keras.Model, Progress]:
     """Train until the epochs are over or validation macro-F1 stops rising; go on from a checkpoint where there is one.
 
@@ -154,6 +155,7 @@ def _judging(config: FitConfig, validation: WaferSet) -> Any:
     batches = evaluation_batches(validation, size=config.model.input_size)
     if not config.model.patterns:
         return batches
+    import tensorflow as tf
 
     def with_heads(planes: Any, target: Any) -> tuple[Any, ...]:
         maps = tf.shape(planes)[0]
@@ -169,7 +171,7 @@ def _train_head(
     training: WaferSet,
     weights: dict[int, float],
     target: NDArray[np.float32] | None,
-    workers: Workers | None,
+    workers: "Workers | None",
 ) -> None:
     """Train the "logits" layer alone for `freeze_epochs`, so that fresh weights do not disturb loaded ones."""
     for layer in model.layers:
@@ -196,7 +198,7 @@ def _train_head(
         layer.trainable = True
 
 
-def _fit(model: keras.Model, workers: Workers | None) -> Any:
+def _fit(model: keras.Model, workers: "Workers | None") -> Any:
     """Return what trains the model: Keras' own fit, or that of several processes, with its words."""
     return partial(workers.fit, model) if workers else model.fit
 
