@@ -191,9 +191,9 @@ class View {
     if (!this.at) return;
     const [row, col] = this.at, i = row * this.data.cols + col, state = this.dies[i];
     const words = { 0: "no die", 1: "passes", 2: "fails" }[state];
-    const all = this.heat ? [{ name: "heat", heat: this.heat }] : this.patterns;
-    const told = all.map(({ name, heat }) => ` · ${name} ${(heat[i] / 255).toFixed(2)}`).join("");
-    const heat = state === NO_DIE ? "" : told;
+    const one = this.heat && ` · heat ${(this.heat[i] / 255).toFixed(2)}`;
+    const each = this.patterns.map(({ name, heat }) => `\nheat for ${name} ${(heat[i] / 255).toFixed(2)}`).join("");
+    const heat = state === NO_DIE ? "" : one || each;
     this.tip.textContent = `row ${row}, column ${col} · ${words}${heat}`;
     const right = col > this.data.cols / 2, share = (k, n) => `${(100 * k) / n}%`;
     this.tip.style.left = right ? "auto" : share(col + 1, this.data.cols);
