@@ -54,14 +54,22 @@ def patterns_files() -> Files:
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     model = build_model(ModelConfig("baseline", input_size=SIZE, width=4, patterns=True))
-    for name, n in (("logits", 9), ("patterns", 8)):
+    pooled = keras.Model(model.input, model.get_layer("pool").output)
+    found = pooled(np.concatenate(list(_calibration().inputs()))).numpy()
+    for name in ("logits", "patterns"):  # by an untrained head all maps would look alike
         head = model.get_layer(name)
-        head.set_weights([30 * head.get_weights()[0], rng.normal(0, 1, n)])  # so that maps differ by many steps
+        kernel = head.get_weights()[0]
+        kernel *= 3 / (found @ kernel).std(axis=0)
+        head.set_weights([kernel, rng.normal(0, 1, kernel.shape[1]) - (found @ kernel).mean(axis=0)])
     return _files(model)
 
 
+def _calibration() -> Calibration:
+    return choose(synthesize(8, seed=1).wafers, 60, seed=0, size=SIZE)
+
+
 def _files(model: Any) -> Files:
-    calibration = choose(synthesize(8, seed=1).wafers, 60, seed=0, size=SIZE)
+    calibration = _calibration()
     with quantizer(model) as files:
         int8 = Attempt(RECIPES["int8"], 60)
         return Files(

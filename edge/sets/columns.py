@@ -56,14 +56,20 @@ def columns_of(
     columns = {
         "id": pc.coalesce(pc.binary_join_element_wise(said["lot"], said["wafer"], "/"), unnamed),
         **said,
-        **{name: pa.array(values, from_pandas=True) for name, values in calls.items()},  # NaN is null
-        "patterns": pa.array(calls["patterns"], pa.string()),  # a type of its own where all are null
+        **{name: _column(values) for name, values in calls.items()},
         "file": pa.repeat(file, n),
         "map": pa.array(np.arange(first + 1, first + n + 1, dtype=np.int32)),
         **dict.fromkeys(("reason", "format"), pa.nulls(n, pa.string())),
     }
     chosen = {name: columns[name] for name in COLUMNS}
     return chosen if hashes is None else chosen | {HASH: pa.array([name.hex() for name in hashes], pa.string())}
+
+
+def _column(values: NDArray[Any]) -> "pa.Array":
+    """Return what `calls_of` gave as a column, null where it is NaN or None; of objects, which are texts, as texts."""
+    import pyarrow as pa
+
+    return pa.array(values, pa.string() if values.dtype == object else None, from_pandas=True)
 
 
 def _text(texts: NDArray[np.str_]) -> "pa.Array":

@@ -25,7 +25,8 @@ MAX_FEATURE_LSB = 6
 """The same of a feature. On the two released models, their golden maps and 260 others, the three kernels were at most 4
 steps apart, 3 on the golden maps: more than in logits, since the first stacks' means are not averaged over again."""
 MAX_PATTERN_LSB = 3
-"""The same of a pattern's logit."""
+"""The same of a pattern's logit, whose layer is like that of the logits and reads what that reads; taken over from
+there, and not measured on a trained head yet."""
 MAX_PROBABILITY_ERROR = 1e-9
 """Between two machines' exp, of float64."""
 
