@@ -292,7 +292,8 @@ def says_who_is_gone() -> Iterator[None]:
     try:
         yield
     except GONE as error:
-        said = str(error.message).splitlines()[0][:200]
+        lines = str(error.message).splitlines()
+        said = next((line for line in lines if "aborted by" in line), lines[0])[:200]
         raise ConnectionError(
             f"another of the processes that train together has ended, or is cut off ({said})"
         ) from None
