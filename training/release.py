@@ -52,15 +52,11 @@ KEPT = [
     "report.json",
     "report.txt",
     "operating.json",
-    "patterns.json",
-    "patterns.txt",
-    "patterns_report.json",
     "operating.txt",
     "seen.npz",
     "split.npz",
     "figures/confusion.png",
     "figures/operating.png",
-    "figures/patterns.png",
     "figures/per_class.png",
     "figures/reliability.png",
     "figures/roc_and_precision_recall.png",
@@ -70,6 +66,8 @@ KEPT = [
     "unknown.txt",
 ]
 """What explaining, scoring and the page need of a run. Pictures of real maps stay behind: they are not ours to give."""
+KEPT_OF_PATTERNS = ["figures/patterns.png", "patterns.json", "patterns.txt", "patterns_report.json"]
+"""The same of a run with a head for several patterns, beside."""
 
 SUMS = "SHA256SUMS"
 MAX_BYTES = 10_000_000
@@ -132,12 +130,13 @@ def publish(run: Path, out: Path) -> None:
     Raises:
         ModelError: a file is missing, or the whole is larger than MAX_BYTES.
     """
-    missing = [name for name in KEPT if not (run / name).exists()]
+    kept = [*KEPT, *(KEPT_OF_PATTERNS if (run / "patterns.json").exists() else [])]
+    missing = [name for name in kept if not (run / name).exists()]
     if missing:
         raise ModelError(f"run folder {run}: {missing[0]} is missing; expected a finished run with its bundle.")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    for name in KEPT:
+    for name in kept:
         target = partial / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (run / name).is_dir() else shutil.copyfile)(run / name, target)
