@@ -3,7 +3,7 @@
     python -m experiments.out_of_fold runs/release/wafer runs/release/nano --first wm811k_full_dev.npz
 
 The runs' maps are WM-811K's own mix. `--first` names the file whose wafers come first among them, nearly as many
-defects as none: figures on these alone compare with scores published on such a mix.
+defects as none: figures on these alone compare with scores published on such a mix. Runs not named keep their rows.
 """
 
 import json
@@ -93,7 +93,9 @@ def main() -> None:
     quiet_tensorflow()
     wafers = load_data(load_config(RunFolder.open(args.runs[0])))
     first = len(read(args.first).labelled)
-    args.results.write_text(json.dumps([row(path, wafers, first) for path in args.runs], indent=1) + "\n")
+    rows = {each["run"]: each for each in (json.loads(args.results.read_text()) if args.results.exists() else [])}
+    rows |= {path.name: row(path, wafers, first) for path in args.runs}
+    args.results.write_text(json.dumps([*rows.values()], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Every family of `synthesis.others` is drawn on die grids and behind yield loss t
 have learned the families; what a family not learned is worth stands in models/NAME/unknown.json, out of fold. Known
 are wafers of the nine classes drawn by `synthesis`, clean wafers of 20 to 160 dies across, wafers of 32 dies, and
 MixedWM38's wafers of one pattern or none (another fab's); its others have two to four patterns. Writes unknown.json and
-docs/img/unknown.png, a sheet of wafers flagged and missed.
+docs/img/unknown.png, a sheet of wafers flagged and missed. Models not named keep their figures.
 """
 
 import json
@@ -61,7 +61,7 @@ def main() -> None:
         f"MixedWM38, {n} patterns": mixed.select(np.sort(rng.permutation(np.flatnonzero(patterns == n))[:MIXED]))
         for n in range(5)
     }
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = json.loads(args.out.read_text())["models"] if args.out.exists() else {}
     for model in args.models:
         proven = ProvenModel(load_bundle(bundle_folder(model)))
         found[model] = {
