@@ -24,10 +24,10 @@ def _span(found: dict[str, float], digits: int = 3) -> str:
 
 
 def out_of_fold() -> dict[tuple[str, str], list[Row]]:
-    """Return the rows of README.md and scores.md, by document and the beginning of the table's header."""
+    """Return the rows of the README, scores, choices and int8, by document and how the header of the table begins."""
     runs = {row["run"]: row for row in _read("experiments/out_of_fold.json")}
     what = {"wafer": "`wafer`, a ResNet of 16 layers", "nano": "`nano`, one of 14, half as wide"}
-    first, classes, mixes = list[Row](), list[Row](), list[Row]()
+    first, classes, mixes, costs, losses = list[Row](), list[Row](), list[Row](), list[Row](), list[Row]()
     for name in MODELS:
         own, int8 = runs[name]["natural_mix"], runs[name]["int8"]
         first.append(
@@ -40,6 +40,23 @@ def out_of_fold() -> dict[tuple[str, str], list[Row]]:
                 f"{int8['kilobytes']:.0f} kB",
             )
         )
+        lost, same = f"{int8['macro_f1_drop']:.2f}", f"{int8['agreement']:.2f}"
+        costs.append(
+            (
+                f"`{name}`",
+                f"{runs[name]['parameters']:,}",
+                f"{runs[name]['million_multiplications']:.1f}",
+                f"{own['macro_f1']['value']:.3f}",
+                f"{int8['macro_f1']['value']:.3f}",
+                lost,
+                same,
+                f"{int8['shipped_agreement']:.2f}",
+                f"{int8['ms']:.3f}",
+                f"{runs[name]['float_ms']:.3f}",
+                f"{runs[name]['training_minutes']:.0f}",
+            )
+        )
+        losses.append((f"`{name}`", same, lost))
         for mix, text in (("natural_mix", "its own mix"), ("first", "62 % none")):
             one = runs[name][mix]
             score = f"{one['macro_f1']['value']:.3f}" if mix == "natural_mix" else _span(one["macro_f1"])
@@ -60,6 +77,8 @@ def out_of_fold() -> dict[tuple[str, str], list[Row]]:
         ("README.md", "| released model |"): first,
         ("docs/explanation/scores.md", "| | `wafer`: recall | precision |"): classes,
         ("docs/explanation/scores.md", "| | wafers | macro-F1 | false alarms |"): mixes,
+        ("docs/explanation/choices.md", "| | parameters | million"): costs,
+        ("docs/explanation/int8.md", "| | same call as float, %"): losses,
     }
 
 
