@@ -13,6 +13,8 @@ from wafer_tf.pattern_bits import PATTERNS, bits_of_labels
 
 MOST_OF_SINGLES, MOST_OF_NONE = 0.01, 0.001
 """Share of the known wafers with one pattern, and of those without any, that may be found to have several."""
+MARGIN = 0.8
+"""Of these shares that is used up on the wafers that choose: others had 1.1 times as many."""
 _PROBABILITIES = (1 / (1 + np.exp(-np.arange(-40, 121) / 10))).round(6)
 """Thresholds that are tried: 0.018 to 0.999994."""
 _GRID = np.log(_PROBABILITIES / (1 - _PROBABILITIES))
@@ -36,10 +38,10 @@ def fit_patterns(
     """Find the thresholds with which most wafers are found to have exactly their patterns.
 
     From 0.5 on, that threshold is moved by which most wafers are won, until no move is worth it (coordinate ascent).
-    Of `known` at most MOST_OF_SINGLES and MOST_OF_NONE may be found to have several patterns: where they are more, the
-    ascent goes on with each of them too many counted as a loss, at first a small one, then larger ones, until the
-    limits hold. So what is given up first costs least. Where moving one threshold at a time does not get there, the
-    lowest are raised together.
+    Of `known` at most MOST_OF_SINGLES and MOST_OF_NONE, by MARGIN, may be found to have several patterns: where they
+    are more, the ascent goes on with each of them too many counted as a loss, at first a small one, then larger ones,
+    until the limits hold. So what is given up first costs least. Where moving one threshold at a time does not get
+    there, the lowest are raised together.
 
     Args:
         logits: (n, 8) pattern logits of wafers of no, one or several patterns, answered by models without them.
@@ -69,8 +71,8 @@ def fit_patterns(
     alone = np.bitwise_count(known.bits) < 2
     some = known.bits > 0
     limits = [
-        _Limit(known.at(alone & some), MOST_OF_SINGLES * int((alone & some).sum())),
-        _Limit(known.at(alone & ~some), MOST_OF_NONE * int((alone & ~some).sum())),
+        _Limit(known.at(alone & some), MARGIN * MOST_OF_SINGLES * int((alone & some).sum())),
+        _Limit(known.at(alone & ~some), MARGIN * MOST_OF_NONE * int((alone & ~some).sum())),
     ]
     places = np.full(len(PATTERNS), int(np.abs(_GRID).argmin()))
     places, false = _ascend(places, judged, limits, worth=0)
