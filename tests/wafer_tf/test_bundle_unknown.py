@@ -86,7 +86,8 @@ def test_one_run_gives_what_two_would(classifier: Classifier) -> None:
     model, unknown = classifier.tflite, classifier.bundle.unknown
     assert unknown is not None
     for grid in GRIDS[:5]:
-        probabilities, score = classifier.judgement(grid)
+        probabilities, score, patterns = classifier.judgement(grid)
+        assert patterns is None
         np.testing.assert_array_equal(probabilities, classifier.probabilities(grid))
         planes = encode(grid, model.input_size)
         logits, features = model.answer(planes)

@@ -142,16 +142,13 @@ class ProvenModel:
                 outputs.append(("feature", features, golden.features[i], MAX_FEATURE_LSB))
             patterns = self.tflite.stored_patterns()
             if patterns is not None and golden.patterns is not None:
-                outputs.append(("pattern", patterns, golden.patterns[i], MAX_PATTERN_LSB))
+                outputs.append(("pattern logit", patterns, golden.patterns[i], MAX_PATTERN_LSB))
             for kind, found, expected, most in outputs:
                 apart = np.abs(found.astype(np.int64) - expected)
                 if apart.max() > most:
                     worst_at = int(apart.argmax())
-                    which = {
-                        "logit": f"logit of {CLASSES[worst_at]}",
-                        "feature": f"feature {worst_at}",
-                        "pattern": f"pattern logit of {PATTERNS[worst_at]}",
-                    }[kind]
+                    named = {"logit": CLASSES, "pattern logit": PATTERNS}.get(kind)
+                    which = f"{kind} {worst_at}" if named is None else f"{kind} of {named[worst_at]}"
                     raise self._refused(
                         f"golden map {i}: {which} is {apart.max()} steps of the output from "
                         f"what the gate saw; kernels differ by at most {most}"

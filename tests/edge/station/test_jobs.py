@@ -132,6 +132,7 @@ def test_selftest_prints_what_it_checked(capsys: pytest.CaptureFixture[str]) -> 
         f"golden    {len(NANO.golden.grids)} maps, outputs at most 0 steps from the gate's",
         "decision  turns the golden logits into the gate's probabilities",
         f"unknown   a score, of {NANO.features.shape[1]} features",
+        "patterns  not told in this bundle: one label a wafer",
         f"points    {', '.join(NANO.points)}",
         f"sets      hold {NANO.sets.coverage:.0%} of each class's wafers",
     ]
