@@ -242,11 +242,11 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
 def _check(config: "FitConfig", cluster: Cluster | None) -> None:
     from training.job import check
 
-    check(config, alone=cluster is None)
     if cluster:
         from training.joint import check_joint
 
         check_joint(config)
+    check(config, alone=cluster is None)
 
 
 def _execute(config: "FitConfig", run: "RunFolder", jobs: int, cluster: Cluster | None) -> None:

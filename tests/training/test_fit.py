@@ -100,7 +100,7 @@ def test_a_run_killed_after_its_first_epoch_resumes_to_the_same_model(small_run:
 def test_a_full_disk_ends_a_run_with_the_command_that_goes_on_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fill(config: FitConfig, run: RunFolder) -> None:
+    def fill(config: FitConfig, run: RunFolder, **_: object) -> None:
         (run.path / "split.npz").touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -94,7 +94,7 @@ def nine_way(model: "keras.Model") -> "keras.Model":
 
 def several_outputs(model: "keras.Model") -> bool:
     """Whether a model answers with more than the nine logits."""
-    return isinstance(model.output, dict)
+    return not isinstance(model.output_shape, tuple)  # of one output it is one shape
 
 
 def _resnet(config: ModelConfig) -> tuple[Any, Any]:
