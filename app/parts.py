@@ -57,11 +57,16 @@ def strangeness(answer: Answer) -> str:
     words = f"S{stranger(answer.unknown_score)[1:]} that the station's model calls {CLASSES[answer.call_int8]}."
     if answer.decision != "unknown":
         return caption(words)
-    return (
-        f'<div class="doubt" role="alert" data-unknown="{answer.unknown_score:.4f}"><b>Unknown pattern.</b> '
-        f"{words} The call is the nearest of nine names, not a finding. Look at this wafer yourself, beside "
-        "the nearest known wafers below.</div>"
-    )
+    if answer.patterns:
+        title, advice = "No one pattern.", "Several were found, which are named above: look whether they are all."
+    else:
+        title = "Unknown pattern."
+        advice = (
+            "The call is the nearest of nine names, not a finding. Look at this wafer yourself, beside the nearest "
+            "known wafers below."
+        )
+    score = f'data-unknown="{answer.unknown_score:.4f}"'
+    return f'<div class="doubt" role="alert" {score}><b>{title}</b> {words} {advice}</div>'
 
 
 def several(answer: Answer, shown: Sequence[str]) -> str:

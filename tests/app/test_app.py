@@ -452,6 +452,8 @@ def test_an_unknown_score_is_said_in_words_and_warns_where_the_station_says_unkn
     assert "<b>Unknown pattern.</b> Stranger than 99.6 % of known wafers that the station's model calls" in strange
     assert "the nearest known wafers below" in strange
     assert parts.strangeness(_strange(None, "defect")) == ""
+    several = parts.strangeness(dataclasses.replace(_strange(0.99667, "unknown"), patterns=("Loc", "Scratch")))
+    assert "<b>No one pattern.</b> Stranger than 99.6 %" in several and "Several were found" in several
     assert "says that it knows no such pattern (unknown).<" in parts.station(_strange(0.99667, "unknown"))
 
 
