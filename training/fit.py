@@ -224,7 +224,7 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
         raise UsageError("--out: expected under TF_CONFIG, so that the run can be found again to go on with it.")
     if not isinstance(out, Path):
         out = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{config.model.architecture}"
-    _check(config, cluster)
+    _check(config, cluster, jobs)
     run = RunFolder.create(out)
     command = shlex.join([*called("python -m training.fit").split(), *argv])
     try:
@@ -239,8 +239,11 @@ def _fit(args: dict[str, Any], argv: list[str]) -> int | None:
     return None
 
 
-def _check(config: "FitConfig", cluster: Cluster | None) -> None:
+def _check(config: "FitConfig", cluster: Cluster | None, jobs: int = 1) -> None:
     from training.job import check
+
+    if jobs != 1 and not config.folds:
+        raise UsageError(f"--jobs {jobs}: one model is trained without --folds; leave it out.")
 
     if cluster:
         from training.joint import check_joint
@@ -311,7 +314,7 @@ def _resume(path: Path, jobs: int, cluster: Cluster | None) -> int | None:
 
     run = RunFolder.open(path, finished=False)
     config = load_config(run)
-    _check(config, cluster)
+    _check(config, cluster, jobs)
     _execute(config, run, jobs, cluster)
     return None
 

@@ -102,7 +102,8 @@ def execute(config: FitConfig, run: RunFolder, *, jobs: int = 1, workers: "Worke
 
     mixed = None if config.mixed is None else load_mixed(config, run, wafers, split)
     if not jobs:
-        _say(f"the folds are dealt. Train each with: python -m training.fold {run.path} K, then --resume {run.path}")
+        words = f"python -m training.fold {run.path} K, for K from 1 to {split.folds}, then python -m training.fit"
+        _say(called(f"the folds are dealt. Train each with: {words} --resume {run.path}"))
         return
     judged = WaferSet.concatenate([validation, test])
     start = starting_weights(config, wafers if config.folds else judged)

@@ -51,8 +51,10 @@ def train_fold(
     """
     inside, outside = (wafers.select(np.flatnonzero(part)) for part in (split.part != fold, split.part == fold))
     path = run.path / "folds" / str(fold + 1)
-    one = RunFolder.open(path, finished=False) if (path / "config.json").is_file() else RunFolder.create(path)
-    if not one.done:
+    if (path / "config.json").is_file():  # and stays: the lock of who trains there is on it
+        one = RunFolder.open(path, finished=False)
+    else:
+        one = RunFolder.create(path)
         one.write_json("config.json", {"config": config.to_json()})
     with one.locked():
         if not one.done:
@@ -116,8 +118,8 @@ def answer_out_of_fold(
         meanwhile: what this process does before it trains folds itself.
 
     Returns:
-        "test": (n, 9) logits of every map; with `mixed`, "patterns": (n, 8), and "mixed" (m, 9) and "mixed_patterns"
-        (m, 8) of the mixed wafers.
+        "test": (n, 9) logits of every map; with `mixed`, "test_patterns": (n, 8), and "mixed" (m, 9) and
+        "mixed_patterns" (m, 8) of the mixed wafers.
     """
     left: SimpleQueue[int] = SimpleQueue()
     for fold in range(split.folds):

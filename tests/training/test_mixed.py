@@ -93,6 +93,9 @@ def test_mixed_wafers_of_a_file_are_split_and_the_folds_can_be_trained_one_by_on
     assert train_fold([str(path), "3"]) == 2
     assert "expected 1 to 2" in capsys.readouterr().err
     assert train_fold([str(path), "2"]) == 0
+    with RunFolder.open(path / "folds" / "2").locked():  # a job of the same fold, called twice
+        assert train_fold([str(path), "2"]) == UsageError.exit_code
+    assert "another process is training in it" in capsys.readouterr().err
     before = (path / "folds" / "2" / "model.keras").read_bytes()
     assert main(["--resume", str(path)]) == 0
     assert (path / "folds" / "2" / "model.keras").read_bytes() == before, "what was trained apart is not trained again"
@@ -106,6 +109,7 @@ def test_mixed_wafers_of_a_file_are_split_and_the_folds_can_be_trained_one_by_on
         (["--mixed", "1.5"], "expected a file, or a share above 0"),
         (["--mixed", "0.1", "--freeze-epochs", "1"], "leave it out with --mixed"),
         (["--jobs", "-1"], "--jobs -1"),
+        (["--jobs", "0"], "without --folds"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(flags: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
