@@ -39,6 +39,7 @@ from wafer_tf.decision.unknown import Unknown
 from wafer_tf.dies import CLASSES
 from wafer_tf.encoding import PLANES
 from wafer_tf.errors import GateError, ModelError
+from wafer_tf.explaining.pattern_heat import patterns_of
 from wafer_tf.inference.interpreter import TfliteModel
 from wafer_tf.learning.branch import features_of, repeats_of
 from wafer_tf.learning.models import LOGITS, PATTERN_LOGITS, in_float32
@@ -178,11 +179,6 @@ def unknown_of(run: RunFolder) -> Unknown | None:
     """Return the unknown score of a run; None where it was taught none."""
     path = run.path / "unknown.npz"
     return Unknown.from_bytes(path.read_bytes()) if path.is_file() else None
-
-
-def patterns_of(run: RunFolder) -> Patterns | None:
-    """Return the thresholds of a run's head for several patterns; None where it has none."""
-    return Patterns.from_json(run.read_json("patterns.json")) if (run.path / "patterns.json").is_file() else None
 
 
 def _several(

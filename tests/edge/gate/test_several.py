@@ -20,6 +20,7 @@ from wafer_tf.as_json import to_json
 from wafer_tf.decision import Decision
 from wafer_tf.decision.patterns import Patterns
 from wafer_tf.errors import InputError, ModelError
+from wafer_tf.explaining.pattern_heat import patterns_of
 from wafer_tf.gate_verdict import SHIPPED
 from wafer_tf.inference.interpreter import PATTERN_LOGITS, TfliteModel
 from wafer_tf.learning.run_folder import RunFolder
@@ -241,9 +242,9 @@ def _run(path: Path, *, mixed: int) -> tuple[RunFolder, Split]:
 
 def test_the_float_model_s_answers_are_those_that_the_run_kept(tmp_path: Path) -> None:
     run, split = _run(tmp_path, mixed=len(MIXED) // 2)
-    rule = gated_bundle.patterns_of(run)
+    rule = patterns_of(run)
     assert rule == Patterns((0.5,) * 8)
-    assert gated_bundle.patterns_of(RunFolder(tmp_path / "elsewhere")) is None
+    assert patterns_of(RunFolder(tmp_path / "elsewhere")) is None
     logits = np.random.default_rng(1).normal(0, 1, (len(KNOWN), 9)).astype(np.float32)
     several = gated_bundle._several(run, rule, MIXED, split, logits, Decision())
     np.testing.assert_array_equal(several.bits, MIXED.patterns[split.test])
