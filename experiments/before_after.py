@@ -79,7 +79,7 @@ def main() -> None:
     p.add_argument("--jobs", type=int, default=2, help="trainings at once, one core each")
     p.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = p.parse_args()
-    from training.release import SPLIT
+    from experiments import SPLIT
 
     args.runs.mkdir(parents=True, exist_ok=True)
     folder = {step: args.runs / f"step-{i}" for i, step in enumerate(STEPS)}

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import commit
+from experiments import SPLIT, commit
 from experiments.before_after import CNN, ROOT, fit
 from experiments.forest import forest_logits
 from experiments.side_by_side import command
-from training.release import SPLIT
 from wafer_tf.command import CommandParser
 
 PUBLISHED = [
