@@ -123,8 +123,8 @@ class FitConfig:
             parse_fold(self.fold)
         if self.folds == 1:
             raise UsageError("folds 1; expected 2 or more, or 0 for a training, a validation and a test part.")
-        if self.folds and (self.fold or self.teachers):
-            raise UsageError("--folds leaves every fold out in turn; --fold and --teachers go with one split alone.")
+        if self.folds and (self.fold or self.unlabelled):
+            raise UsageError("--folds leaves every fold out in turn; --fold and --unlabelled go with one split alone.")
         if self.unlabelled is not None and not self.teachers:
             raise UsageError("unlabelled maps need teachers, finished runs to say what they show: --teachers RUN ...")
         if (self.mixed is not None) != self.model.patterns:

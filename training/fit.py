@@ -112,7 +112,8 @@ def parser() -> argparse.ArgumentParser:
         "--teachers",
         nargs="+",
         metavar="RUN",
-        help="learn their answers too; for a map that some have not trained on, theirs alone (see --fold)",
+        help="learn their answers too; for a map that some have not trained on, theirs alone (see --fold); with "
+        "--folds, runs by the same folds",
     )
     learn.add_argument("--unlabelled", metavar="PATH", help="maps without labels, learned from the teachers' answers")
     flag(learn, "--teacher-weight", d.teacher_weight, "share of their answer for a labelled map", metavar="SHARE")

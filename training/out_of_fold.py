@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from training.config import FitConfig
 from training.mixed import taught_with
+from training.teachers import with_teachers
 from training.train import fill_classes, train
 from training.unknown import teach_fold
 from wafer_tf.decision.fitting import fit_decision
@@ -63,10 +64,14 @@ def train_fold(
             if mixed is not None:
                 others = mixed[0].select(np.flatnonzero(mixed[1].part != fold))
                 more = taught_with(config, inside, others)
+            training, target = fill_classes(inside, config.synthetic, seed=config.seed), None
+            if config.teachers:
+                training, target = with_teachers(config, one, training, outside, fold=fold)
             model, _ = train(
                 config,
                 one,
-                training=fill_classes(inside, config.synthetic, seed=config.seed),
+                training=training,
+                target=target,
                 validation=None,
                 start=start,
                 strategy=strategy,

@@ -2,7 +2,9 @@
 
 Distillation after Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015, with two turns: a
 labelled map is judged by the teachers that have not trained on it where there are any (see FitConfig.fold), so that a
-wrong label is doubted instead of repeated; and every answer is the mean over the eight symmetries of the square.
+wrong label is doubted instead of repeated; and every answer is the mean over the eight symmetries of the square. In a
+run by folds the model without a fold learns from the teachers' models without the same fold: none of them has met what
+it is to be judged by.
 """
 
 import sys
@@ -36,17 +38,24 @@ def check_teachers(config: FitConfig, split: Split, wafers: WaferSet) -> None:
             raise UsageError(
                 f"teacher {path}: was trained on another split of these maps ({taught.method}, seed {taught.seed}, "
                 f"shares {taught.fractions}); this run's is {split.method}, seed {split.seed}, {split.fractions}. Its "
-                "--split, --split-seed and --shares must be the same."
+                "--split, --split-seed, --shares and --folds must be the same."
             )
 
 
 def with_teachers(
-    config: FitConfig, run: RunFolder, training: WaferSet, judged: WaferSet
+    config: FitConfig, run: RunFolder, training: WaferSet, judged: WaferSet, *, fold: int | None = None
 ) -> tuple[WaferSet, NDArray[np.float32]]:
     """Return the training maps, unlabelled ones added, and (n, 9) what each is to be called, rows of sum 1.
 
     Unlabelled maps that share a lot with a map of `judged`, or are near-copies of one, are left out. The answers are
     kept in the run folder: a resumed run does not ask the teachers again.
+
+    Args:
+        config: of the run.
+        run: its folder, or that of one fold.
+        training: labelled maps.
+        judged: maps that the model is to be judged by.
+        fold: the one left out, from 0: the teachers' models without it are asked; None asks those of the whole runs.
     """
     labelled = len(training)
     if config.unlabelled is not None:
@@ -55,7 +64,7 @@ def with_teachers(
         print(f"{len(apart)} of {len(more)} unlabelled maps share no lot with a map to be judged", file=sys.stderr)
         training = WaferSet.concatenate([training, more.select(apart)])
     if not (run.path / "targets.npz").exists():
-        answer = _answers(config.teachers, training)
+        answer = _answers(config.teachers, training, fold)
         one_hot = np.eye(len(CLASSES), dtype=np.float32)[training.label[:labelled]]
         answer[:labelled] = config.teacher_weight * answer[:labelled] + (1 - config.teacher_weight) * one_hot
         run.write_arrays("targets.npz", {"target": answer})
@@ -82,7 +91,7 @@ def _unlabelled(path: str) -> WaferSet:
     )
 
 
-def _answers(teachers: tuple[str, ...], wafers: WaferSet) -> NDArray[np.float32]:
+def _answers(teachers: tuple[str, ...], wafers: WaferSet, fold: int | None) -> NDArray[np.float32]:
     """(n, 9) mean probabilities: of the teachers that have not seen a map, or of all where all have."""
     known = fingerprints(wafers)
     total = np.zeros((2, len(wafers), len(CLASSES)))
@@ -90,7 +99,8 @@ def _answers(teachers: tuple[str, ...], wafers: WaferSet) -> NDArray[np.float32]
     for path in tqdm(teachers, unit="teacher", desc="asking the teachers", file=sys.stderr):
         run = RunFolder.open(Path(path))
         seen = np.isin(known, run.read_array("seen.npz", "fingerprints"))
-        scaled = mean_logits(run.model(), wafers) / run.decision().temperature
+        asked = run if fold is None else RunFolder.open(run.path / "folds" / str(fold + 1))
+        scaled = mean_logits(asked.model(), wafers) / run.decision().temperature
         prob = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         prob /= prob.sum(axis=1, keepdims=True)
         total[0] += prob

@@ -23,7 +23,7 @@ from wafer_tf.decision.fitting import fit_decision
 from wafer_tf.encoding import encode
 from wafer_tf.errors import UsageError
 from wafer_tf.inference.interpreter import TfliteModel
-from wafer_tf.learning.prediction import predict_logits
+from wafer_tf.learning.prediction import mean_logits, predict_logits
 from wafer_tf.learning.run_folder import RunFolder
 from wafer_tf.splitting.overlap import fingerprints
 from wafer_tf.splitting.splits import Split
@@ -153,6 +153,31 @@ def test_the_models_of_the_folds_learn_as_the_one_on_all_maps_does(
     monkeypatch.setattr(job, "train", train)
     assert main([*CALL, "--epochs", "1", "--synthetic", "12", "--out", str(tmp_path / "run")]) == 0
     assert learned == [(12, 12, "none")] * 3
+
+
+def test_the_model_without_a_fold_is_taught_by_the_teachers_model_without_it(run: Path, tmp_path: Path) -> None:
+    taught = tmp_path / "taught"
+    assert main([*CALL, "--epochs", "1", "--teachers", str(run), "--teacher-weight", "1", "--out", str(taught)]) == 0
+    teacher, wafers, split = _parts(run)
+    temperature = teacher.decision().temperature
+    for place, learned, model in [
+        (taught, np.arange(len(wafers)), teacher),
+        *(
+            (taught / "folds" / str(k + 1), np.flatnonzero(split.part != k), RunFolder.open(run / "folds" / str(k + 1)))
+            for k in range(2)
+        ),
+    ]:
+        power = np.exp(mean_logits(model.model(), wafers.select(learned)) / temperature)
+        target = RunFolder.open(place).read_array("targets.npz", "target")
+        np.testing.assert_allclose(target, power / power.sum(axis=1, keepdims=True), atol=1e-4)
+    facts = json.loads((taught / "report.json").read_text())["facts"]
+    assert (facts["teachers"], facts["part"]) == (1, "out-of-fold")
+
+
+def test_teachers_by_other_folds_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = [*CALL, "--folds", "3", "--teachers", str(run), "--out", str(tmp_path / "other")]
+    assert main(call) == 2
+    assert "was trained on another split" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [{"folds": 1}, {"folds": 5, "fold": "1/5"}, {"weight_average": 1.0}])
