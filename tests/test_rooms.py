@@ -22,6 +22,7 @@ FLOORS = {
         "wafer_tf.whole_files",
         "wafer_tf.arrays",
         "wafer_tf.as_json",
+        "wafer_tf.cells",
         "wafer_tf.released",
         "wafer_tf.pattern_bits",
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wafer_tf.cells import empty_cells
 from wafer_tf.command import says_what_to_install
 from wafer_tf.dies import CLASSES, UNLABELLED, Die, check_map
 from wafer_tf.errors import InputError
@@ -253,7 +254,7 @@ class WaferSet:
         sizes = np.diff(self.offsets)[idx]
         parts = [self.flat[a:b] for a, b in zip(self.offsets[idx], self.offsets[idx] + sizes, strict=True)]
         return WaferSet(
-            flat=np.concatenate(parts) if parts else np.zeros(0, np.uint8),
+            flat=np.concatenate(parts, out=empty_cells(int(sizes.sum()))) if parts else np.zeros(0, np.uint8),
             offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             shapes=self.shapes[idx],
             **{name: getattr(self, name)[idx] for name in COLUMNS},
@@ -398,9 +399,10 @@ class WaferSet:
         """Join sets one after another."""
         sizes = np.concatenate([np.diff(s.offsets) for s in sets])
         columns: dict[str, Any] = {
-            name: np.concatenate([getattr(s, name) for s in sets]) for name in ("flat", "shapes", *COLUMNS)
+            name: np.concatenate([getattr(s, name) for s in sets]) for name in ("shapes", *COLUMNS)
         }
-        return cls(offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), **columns)
+        flat = np.concatenate([s.flat for s in sets], out=empty_cells(int(sizes.sum())))
+        return cls(flat, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), **columns)
 
 
 def _strings(values: Sequence[str] | NDArray[np.str_] | None, n: int) -> NDArray[np.str_]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wafer_tf.cells import empty_cells
 from wafer_tf.dies import MAX_CELLS as MAX_MAP_CELLS
 from wafer_tf.dies import MAX_SIDE, MIN_SIDE, Die, bad_sides, check_map
 from wafer_tf.errors import InputError
@@ -61,8 +62,8 @@ class Source(AbstractContextManager["Source"]):
             print(f"note: {self.path}: {note}", file=sys.stderr)
 
     def collect(self) -> WaferSet:
-        """Return all wafers as one set in memory."""
-        flat = np.empty(self.cells, np.uint8)
+        """Return all wafers as one set."""
+        flat = empty_cells(self.cells)
         parts, done = [], 0
         for batch in self.batches():
             flat[done : done + len(batch.flat)] = batch.flat
