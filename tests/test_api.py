@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import wafer_tf as wt
 from edge.station.classifier import Classifier
 from tests import ROOT
+from tests.several import FOUND, run_with_sigmoids
 from tests.station import npy, station
 from wafer_tf.bundle import load_bundle
 from wafer_tf.dies import CLASSES
@@ -151,6 +152,18 @@ def test_a_figure_has_the_map_the_heat_and_the_probabilities(small_run: Path) ->
     assert len(wt.show(WAFERS[0].map).axes) == 1
     figure = wt.show(WAFERS[0], calls.iloc[0])
     assert figure.get_suptitle().startswith(f"{WAFERS[0].name}: {calls['label'][0]}")
+
+
+def test_a_run_names_several_patterns_and_their_figure_has_the_heat_of_each(small_run: Path, tmp_path: Path) -> None:
+    model = wt.load(run_with_sigmoids(small_run, tmp_path / "run"))
+    calls = model.classify(WAFERS)
+    assert [text == "+".join(FOUND) for text in calls["patterns"]] == (calls["label"] != "none").tolist()
+    assert model.classify(WAFERS[:0])["patterns"].tolist() == []
+    mixed = int((calls["label"] != "none").to_numpy().argmax())
+    figure = wt.show(WAFERS[mixed], calls.iloc[mixed])
+    assert figure.get_suptitle().startswith(f"{WAFERS[mixed].name}: {' + '.join(FOUND)}, decision ")
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == list(FOUND)
+    assert len(wt.show(WAFERS[mixed], calls.iloc[mixed], heat=False).axes) == 2
 
 
 def test_a_call_of_a_bundle_alone_has_no_heat(bundle_path: Path) -> None:

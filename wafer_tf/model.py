@@ -102,7 +102,7 @@ class Model:
             A row per wafer, in order: `lot`, `wafer` (0 where unknown), `label` (the class called), `probability` (of
             it, 0..1), `decision` ("none", "defect", "unknown" or "review", as a station gives it), then the probability
             of each of the nine classes under its name. Last, of a bundle that has one, `unknown_score`, 0..1: the share
-            of known wafers called the same that are less strange. And, of a bundle that tells several patterns on one
+            of known wafers called the same that are less strange. And, of a model that tells several patterns on one
             wafer, `patterns`: the names of a wafer that has several, the likeliest first, joined by "+", else "".
 
         Raises:
@@ -228,17 +228,23 @@ def _of_bundle(bundle: Bundle, *, name: str, run: Path | None) -> Model:
 
 
 def _of_run(folder: Path) -> Model:
-    from wafer_tf.learning.prediction import predict_logits
+    from wafer_tf.explaining.pattern_heat import patterns_of
+    from wafer_tf.inference.calls import several
+    from wafer_tf.learning.prediction import predict_heads
     from wafer_tf.learning.quiet import quiet_tensorflow
     from wafer_tf.learning.run_folder import RunFolder
 
     quiet_tensorflow()
     run = RunFolder.open(folder)
-    decision, keras_model = run.decision(), run.model()
+    decision, keras_model, rule = run.decision(), run.whole_model(), patterns_of(run)
 
     def predict(wafers: WaferSet, progress: bool) -> Answers:
         if not len(wafers):
-            return Answers(np.zeros((0, len(CLASSES))))
-        return Answers(decision.probabilities(predict_logits(keras_model, wafers, progress=progress)))
+            return Answers(np.zeros((0, len(CLASSES))), patterns=None if rule is None else np.zeros(0, object))
+        heads = predict_heads(keras_model, wafers, progress=progress)
+        prob = decision.probabilities(heads["logits"])
+        if rule is None:
+            return Answers(prob)
+        return Answers(prob, patterns=several(rule, heads["patterns"], prob.argmax(axis=1)))
 
     return Model(str(folder), "float", folder, predict)

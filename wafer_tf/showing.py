@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wafer_tf.command import says_what_to_install
-from wafer_tf.dies import CLASSES, check_map
+from wafer_tf.dies import CLASSES, UNLABELLED, check_map
 from wafer_tf.errors import InputError
+from wafer_tf.explaining.pattern_heat import heat_per_pattern
 from wafer_tf.model import Model
+from wafer_tf.pattern_bits import JOINED_BY, pattern_bits
 from wafer_tf.waferset import Wafer, WaferSet
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def show(
         wafer: one of a WaferSet, or a map, (rows, cols) of 0 (no die), 1 (pass), 2 (fail).
         call: its row of the table that `Model.classify` gives.
         model: whose float model explains the call (default: the one that made the table).
-        heat: draw how much each die speaks for the call, where the float model and TensorFlow are there.
+        heat: draw how much each die speaks for the call, where the float model and TensorFlow are there; on a wafer of
+            several patterns how much it speaks for each of them, in a colour of its own.
 
     Returns:
         The figure; `figure.savefig("wafer.png")` keeps it, a notebook shows it.
@@ -60,8 +63,12 @@ def show(
             f"call: a {type(call).__name__}; expected one row of the table that classify gives, such as calls.iloc[0]."
         )
     prob = np.array([float(call[c]) for c in CLASSES])
-    found = _heat(grid, prob, _run(call, model)) if heat else None
-    return wafer_figure(grid, name=name, prob=prob, decision=str(call["decision"]), heat=found)
+    run = _run(call, model) if heat else None
+    several = str(call.get("patterns", ""))
+    patterns = _pattern_heat(grid, several.split(JOINED_BY), run) if several else None
+    found = _heat(grid, prob, run) if patterns is None else None
+    decision = str(call["decision"])
+    return wafer_figure(grid, name=name, prob=prob, decision=decision, heat=found, patterns=patterns, several=several)
 
 
 def _run(call: "pd.Series[Any]", model: Model | None) -> Path | None:
@@ -79,15 +86,30 @@ def _heat(grid: NDArray[np.uint8], prob: NDArray[np.float64], run: Path | None) 
         explainer = _explainer(run)
     except ModuleNotFoundError:
         return None
-    wafers = WaferSet.from_maps([grid], label=[-1])
+    wafers = WaferSet.from_maps([grid], label=[UNLABELLED])
     return explainer.heat_maps(wafers, np.array([prob.argmax()])).map(0)
 
 
+def _pattern_heat(
+    grid: NDArray[np.uint8], names: list[str], run: Path | None
+) -> dict[str, NDArray[np.floating[Any]]] | None:
+    """Return the heat of every pattern, in order; None as of `_heat`."""
+    if run is None:
+        return None
+    try:
+        explainer = _explainer(run, "patterns")
+    except ModuleNotFoundError:
+        return None
+    wafers = WaferSet.from_maps([grid], label=[UNLABELLED])
+    found = heat_per_pattern(explainer, wafers, np.array([pattern_bits(names, "call")], np.uint8)).of(0)
+    return {name: found[name] for name in names}
+
+
 @lru_cache(maxsize=2)
-def _explainer(run: Path) -> "Explainer":
+def _explainer(run: Path, head: str = "logits") -> "Explainer":
     from wafer_tf.explaining.heat_maps import Explainer
     from wafer_tf.learning.quiet import quiet_tensorflow
     from wafer_tf.learning.run_folder import RunFolder
 
     quiet_tensorflow()
-    return Explainer(RunFolder.open(run).model())
+    return Explainer(RunFolder.open(run).whole_model(), head=head)

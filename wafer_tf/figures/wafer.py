@@ -1,5 +1,6 @@
 """One wafer: its map, beside it the heat of its call and the probabilities."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from wafer_tf.dies import CLASSES, Die
-from wafer_tf.figures.explain import draw_heat
+from wafer_tf.figures.explain import draw_heat, draw_patterns, pattern_patches
 from wafer_tf.figures.style import CLASS_COLOURS, draw_map, style
+from wafer_tf.pattern_bits import JOINED_BY
 
 _SIDE = 3.4
 """Inches of a panel."""
@@ -21,6 +23,8 @@ def wafer_figure(
     prob: NDArray[np.floating[Any]] | None = None,
     decision: str = "",
     heat: NDArray[np.floating[Any]] | None = None,
+    patterns: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+    several: str = "",
 ) -> Figure:
     """Draw a wafer.
 
@@ -30,9 +34,11 @@ def wafer_figure(
         prob: (9,) 0..1, in the order of CLASSES; None draws the map alone.
         decision: what a station would decide.
         heat: (rows, cols) float 0..1, how much each die speaks for the call; None leaves it out.
+        patterns: of a wafer that has several, by name the heat of each, in place of `heat`.
+        several: their names, for the title.
     """
     failing, dies = int((grid == Die.FAIL).sum()), int((grid != Die.ABSENT).sum())
-    panels = 1 + (heat is not None) + (prob is not None)
+    panels = 1 + (heat is not None or patterns is not None) + (prob is not None)
     with style():
         figure = Figure(figsize=(panels * _SIDE, _SIDE + 0.5), layout="constrained")
         axes = iter(figure.subplots(1, panels, squeeze=False)[0])
@@ -41,6 +47,17 @@ def wafer_figure(
             shown = next(axes)
             draw_heat(shown, grid, heat)
             shown.set_title("what speaks for the call: orange to brown", fontsize=8)
+        elif patterns is not None:
+            shown = next(axes)
+            draw_patterns(shown, grid, patterns)
+            shown.set_title("what speaks for each pattern", fontsize=8)
+            shown.legend(
+                handles=pattern_patches(list(patterns)),
+                loc="upper center",
+                bbox_to_anchor=(0.5, 0),
+                ncols=2,
+                fontsize=8,
+            )
         if prob is not None:
             best = int(np.argmax(prob))
             bars = next(axes)
@@ -52,7 +69,8 @@ def wafer_figure(
                 bars.text(value + 0.01, y, f"{value:.2f}", va="center", fontsize=8)
             decided = f", decision {decision}" if decision else ""
             name = f"{name}: " if name else ""
-            figure.suptitle(f"{name}{CLASSES[best]} {prob[best]:.2f}{decided}", fontsize=11)
+            called = several.replace(JOINED_BY, " + ") or f"{CLASSES[best]} {prob[best]:.2f}"
+            figure.suptitle(f"{name}{called}{decided}", fontsize=11)
         elif name:
             figure.suptitle(name, fontsize=11)
     return figure
