@@ -1,6 +1,7 @@
 """What judging a whole set costs: stage by stage, by the command, and after kills.
 
     python -m benchmarks.whole_set                     # stages, and the command with one process and with two
+    python -m benchmarks.whole_set --onnx              # and ONNX Runtime on the same maps
     python -m benchmarks.whole_set SET --kills 20      # and kills at random moments, each gone on from
     python -m benchmarks.whole_set --rows 811457       # of a look-alike of LSWMD.pkl of this size
 
@@ -141,10 +142,37 @@ def by_columns(classifier: Classifier, wafers: WaferSet, first: int, part: Path,
             part.write_bytes(arrow_bytes(columns_of(wafers, calls, None, file="set", first=first)))
 
 
-def stages_of(bundle: str, path: Path, maps: int, folder: Path) -> dict[str, Any]:
+def by_onnx(sessions: dict[str, Any], size: int, wafers: WaferSet, seconds: dict[str, list[float]]) -> None:
+    """Time the inference of other models of ONNX Runtime on the same maps, one after another."""
+    planes = [encode(wafers.map(i), size) for i in range(len(wafers))]
+    for name, infer in sessions.items():
+        infer(planes[0])
+        started = time.process_time()
+        for one in planes:
+            infer(one)
+        seconds.setdefault(name, []).append((time.process_time() - started) / len(planes))
+
+
+def onnx_sessions(bundle: str, wafers: WaferSet, folder: Path) -> dict[str, Any]:
+    """Export a released model to ONNX, float and int8, as edge.benchmark does; the branch for unknown is not in it."""
+    from edge.benchmark import onnx_files, onnxruntime_infer
+    from edge.quantization.calibration import choose
+    from edge.quantization.recipes import DEFAULT_MAPS
+    from wafer_tf.learning.models import in_float32
+    from wafer_tf.learning.run_folder import RunFolder
+    from wafer_tf.released import released
+
+    model = in_float32(RunFolder.open(released(bundle)).model())
+    calibration = choose(wafers, DEFAULT_MAPS, seed=0, size=int(model.input_shape[1]))
+    return {name: onnxruntime_infer(file) for name, file in onnx_files(model, calibration, folder).items()}
+
+
+def stages_of(bundle: str, path: Path, maps: int, folder: Path, *, onnx: bool) -> dict[str, Any]:
     """Time the stages on the first maps of a Parquet set."""
     classifier = Classifier(load_bundle(bundle_folder(bundle)))
     before, now, parts = Stages(), Stages(), []
+    others: dict[str, list[float]] = {}
+    sessions = onnx_sessions(bundle, read(path)[:maps], folder) if onnx else {}
     with open_source(path) as source:
         batches, row = iter(source.batches()), 0
         while row < maps:
@@ -158,13 +186,16 @@ def stages_of(bundle: str, path: Path, maps: int, folder: Path) -> dict[str, Any
                 for stages in (before, now):
                     stages.seconds.setdefault("read", []).append(reading)
                 one_at_a_time(classifier, wafers[:ALONE], before)
+                by_onnx(sessions, classifier.bundle.input_size, wafers[:ALONE], others)
                 parts.append(folder / f"{len(parts)}.part")
                 by_columns(classifier, wafers, row, parts[-1], now)
                 row += len(wafers)
     started = time.process_time()
     write_parquet(parts, folder / "calls.parquet", metadata={})
     now.seconds["join"] = [(time.process_time() - started) / row]
-    return {"maps": row, "one_at_a_time": before.to_json(), "by_columns": now.to_json()}
+    found = {"maps": row, "one_at_a_time": before.to_json(), "by_columns": now.to_json()}
+    medians = {name: round(float(np.median(each)) * 1e6, 2) for name, each in others.items()}
+    return found | ({"onnxruntime_us_a_map": medians} if onnx else {})
 
 
 def command(path: Path, bundle: str, processes: int, out: Path) -> dict[str, Any]:
@@ -235,6 +266,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=0, help="of a look-alike of LSWMD.pkl, made and converted first")
     parser.add_argument("--bundle", default="nano")
     parser.add_argument("--maps", type=int, default=16384, help="for the stages; 0 leaves them out")
+    parser.add_argument("--onnx", action="store_true", help="time ONNX Runtime on the same maps beside the stages")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="of the command")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
@@ -261,7 +293,7 @@ def main() -> None:
         with open_source(path) as source:
             result["wafers"] = source.rows
         if args.maps:
-            result["stages"] = stages_of(args.bundle, path, args.maps, folder)
+            result["stages"] = stages_of(args.bundle, path, args.maps, folder, onnx=args.onnx)
         result["command"] = [command(path, args.bundle, n, folder / "calls.parquet") for n in args.processes]
         if args.kills:
             result["killed"] = killed(path, args.bundle, args.kills, folder)

@@ -95,8 +95,8 @@ def benchmark(path: str | os.PathLike[str], *, maps: int, out: str | os.PathLike
     for name, content in contents.items():
         rows[f"LiteRT {name}"] = len(content), _litert(content)
     with tempfile.TemporaryDirectory(prefix="wafer_tf-") as folder:
-        for name, file in _onnx_files(model, calibration, Path(folder)).items():
-            rows[f"ONNX Runtime {name}"] = file.stat().st_size, _onnxruntime(file)
+        for name, file in onnx_files(model, calibration, Path(folder)).items():
+            rows[f"ONNX Runtime {name}"] = file.stat().st_size, onnxruntime_infer(file)
     calls, spent = _in_turn({name: infer for name, (_, infer) in rows.items()}, planes, maps)
 
     base = float(np.median(spent["LiteRT int8"]))
@@ -149,7 +149,8 @@ def _litert(content: bytes) -> Infer:
     return TfliteModel(content, threads=1).run
 
 
-def _onnxruntime(file: Path) -> Infer:
+def onnxruntime_infer(file: Path) -> Infer:
+    """Return what runs an ONNX model on the planes of one map, on one thread."""
     import onnxruntime
 
     from wafer_tf.encoding import to_float
@@ -166,7 +167,7 @@ def _onnxruntime(file: Path) -> Infer:
     return infer
 
 
-def _onnx_files(model: "keras.Model", calibration: "Calibration", folder: Path) -> dict[str, Path]:
+def onnx_files(model: "keras.Model", calibration: "Calibration", folder: Path) -> dict[str, Path]:
     """Export the float graph to ONNX, and quantize it: int8, per channel, on the same calibration maps."""
     import logging
     import warnings

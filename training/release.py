@@ -27,7 +27,7 @@ exit codes: 0 done, 2 usage, 3 bad model or run folder, 4 bad input, 5 accuracy 
 
 RECIPE = [
     *("--folds", "3", "--seed", "0", "--backbone-weights", "none"),
-    *("--epochs", "12", "--none-per-epoch", "15000", "--clean-wafers", "0.1"),
+    *("--epochs", "20", "--none-per-epoch", "15000", "--clean-wafers", "0.1"),
     *("--class-weights", "none", "--weight-decay", "0.01", "--weight-average", "0.998", "--tool-prob", "0.15"),
 ]
 """What both models have beyond training.fit's defaults. None starts from weights of an earlier release."""
