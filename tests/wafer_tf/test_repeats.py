@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wafer_tf.decision.repeats import repeats
+from wafer_tf.decision.repeats import repeats, repeats_cropped
 from wafer_tf.dies import CLASSES
 from wafer_tf.learning.branch import repeats_of
 from wafer_tf.synthesis import synthesize
@@ -33,3 +33,13 @@ def test_every_map_of_a_batch_has_what_it_has_alone_and_turned() -> None:
 def test_without_a_contrast_or_with_hardly_a_row_nothing_repeats() -> None:
     for grid in (np.ones((30, 30)), np.full((30, 30), 2), np.zeros((30, 30)), np.tile([1, 2], (3, 2))):
         assert repeats(grid[None].astype(np.uint8))[0] == 0
+
+
+def test_maps_with_and_without_margins_are_judged_together_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    tight = rng.integers(1, 3, (40, 36)).astype(np.uint8)
+    wide, high = np.pad(tight[:, 2:-2], ((0, 0), (1, 3))), np.pad(tight[4:], ((4, 0), (0, 0)))
+    grids = np.stack([wide, tight, high, wide])
+    together = repeats_cropped(grids)
+    assert together.tolist() == [repeats(each[None])[0] for each in (tight[:, 2:-2], tight, tight[4:], tight[:, 2:-2])]
+    assert repeats_cropped(grids[[0, 2]]).tolist() == together[[0, 2]].tolist()

@@ -58,6 +58,15 @@ def repeats_cropped(grids: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return `repeats` of maps of one shape without the margins that tools write round wafers."""
     if len(grids) == 1:
         return repeats(cropped(grids[0])[0][None])
-    if grids[:, [0, -1]].any(axis=2).all() and grids[:, :, [0, -1]].any(axis=1).all():
+    tight = grids[:, [0, -1]].any(axis=2).all(axis=1) & grids[:, :, [0, -1]].any(axis=1).all(axis=1)
+    if tight.all():
         return repeats(grids)
-    return np.concatenate([repeats_cropped(grid[None]) for grid in grids])
+    found = np.empty(len(grids))
+    found[tight] = repeats(grids[tight])
+    within: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
+    for i in np.flatnonzero(~tight).tolist():
+        grid = cropped(grids[i])[0]
+        within.setdefault(grid.shape, []).append((i, grid))
+    for same in within.values():
+        found[[i for i, _ in same]] = repeats(np.stack([grid for _, grid in same]))
+    return found
