@@ -18,6 +18,7 @@ import os
 import pickle
 import platform
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,23 +199,23 @@ def stages_of(bundle: str, path: Path, maps: int, folder: Path, *, onnx: bool) -
     return found | ({"onnxruntime_us_a_map": medians} if onnx else {})
 
 
-def command(path: Path, bundle: str, processes: int, out: Path) -> dict[str, Any]:
+def command(path: Path, bundle: str, way: list[str], out: Path) -> dict[str, Any]:
     """Run the command and return seconds, processor seconds, and the most memory that its processes have together."""
-    words = [sys.executable, "-m", "edge.classify", str(path), "--bundle", bundle, "--processes", str(processes)]
+    words = [sys.executable, "-m", "edge.classify", str(path), "--bundle", bundle, *way]
     started, most = time.perf_counter(), 0
     cpu = os.times()
-    running = subprocess.Popen([*words, "--no-cache", "--out", str(out)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen([*words, "--out", str(out)], cwd=ROOT, stderr=subprocess.DEVNULL)
     while running.poll() is None:
-        most = max(most, sum(map(_resident, [running.pid, *_children(running.pid)])))
+        most = max(most, sum(map(_resident, _family(running.pid))))
         time.sleep(0.1)
     spent = os.times()
     if running.returncode:
         raise SystemExit(f"{' '.join(words)} failed with status {running.returncode}")
     seconds = time.perf_counter() - started
     used = spent.children_user + spent.children_system - cpu.children_user - cpu.children_system
-    out.unlink()
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
     return {
-        "processes": processes,
+        "flags": " ".join(way),
         "seconds": round(seconds, 2),
         "cpu_seconds": round(used, 2),
         "peak_resident_mb": round(most / 1e6),
@@ -245,11 +246,14 @@ def killed(path: Path, bundle: str, kills: int, folder: Path) -> dict[str, Any]:
     return {"kills": done, "files_with_the_same_bytes": same, "left_behind": left}
 
 
-def _children(pid: int) -> list[int]:
+def _family(pid: int) -> list[int]:
+    """Return a process and all that come from it."""
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        tasks = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
+        children = [int(word) for task in tasks for word in task.read_text().split()]
     except OSError:
-        return []
+        return [pid]
+    return [pid, *(one for child in children for one in _family(child))]
 
 
 def _resident(pid: int) -> int:
@@ -268,6 +272,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=16384, help="for the stages; 0 leaves them out")
     parser.add_argument("--onnx", action="store_true", help="time ONNX Runtime on the same maps beside the stages")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="of the command")
+    parser.add_argument("--spark", action="store_true", help="run the command on a local Spark of all cores, too")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
@@ -294,7 +299,10 @@ def main() -> None:
             result["wafers"] = source.rows
         if args.maps:
             result["stages"] = stages_of(args.bundle, path, args.maps, folder, onnx=args.onnx)
-        result["command"] = [command(path, args.bundle, n, folder / "calls.parquet") for n in args.processes]
+        ways = [["--processes", str(n), "--no-cache"] for n in args.processes]
+        if args.spark:
+            ways.append(["--engine", "spark", "--master", f"local[{os.cpu_count()}]"])
+        result["command"] = [command(path, args.bundle, way, folder / "calls.parquet") for way in ways]
         if args.kills:
             result["killed"] = killed(path, args.bundle, args.kills, folder)
     args.out.write_text(json.dumps(result, indent=2) + "\n")
