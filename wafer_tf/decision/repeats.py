@@ -58,7 +58,8 @@ def repeats_cropped(grids: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return `repeats` of maps of one shape without the margins that tools write round wafers."""
     if len(grids) == 1:
         return repeats(cropped(grids[0])[0][None])
-    tight = grids[:, [0, -1]].any(axis=2).all(axis=1) & grids[:, :, [0, -1]].any(axis=1).all(axis=1)
+    rows, cols = grids[:, [0, -1]] != ABSENT, grids[:, :, [0, -1]] != ABSENT
+    tight = rows.any(axis=2).all(axis=1) & cols.any(axis=1).all(axis=1)
     if tight.all():
         return repeats(grids)
     found = np.empty(len(grids))
