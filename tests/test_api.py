@@ -166,6 +166,24 @@ def test_a_run_names_several_patterns_and_their_figure_has_the_heat_of_each(smal
     assert len(wt.show(WAFERS[mixed], calls.iloc[mixed], heat=False).axes) == 2
 
 
+def test_a_call_with_patterns_is_drawn_with_the_heat_of_its_class_by_a_model_that_names_none(small_run: Path) -> None:
+    model = wt.load(small_run)
+    call = model.classify(WAFERS[:1]).iloc[0]
+    for patterns, title in (("Loc+Scratch", "Loc + Scratch,"), (np.nan, call["label"]), (None, call["label"])):
+        call["patterns"] = patterns
+        figure = wt.show(WAFERS[0], call, model=model)
+        assert figure.axes[1].get_title() == "what speaks for the call: orange to brown"
+        assert title in figure.get_suptitle()
+
+
+def test_maps_of_other_whole_numbers_are_held_as_bytes_and_others_refused() -> None:
+    wafers = wt.WaferSet.from_maps([np.ones((4, 5), int)] * 2, label=[8, 8])
+    assert wafers.flat.dtype == np.uint8 and len(wt.WaferSet.concatenate([wafers[[1]], wafers])) == 3
+    for wrong in (257, -1, 0.5):
+        with pytest.raises(InputError, match="expected 0, 1 or 2"):
+            wt.WaferSet.from_maps([np.full((4, 5), wrong)], label=[8])
+
+
 def test_a_call_of_a_bundle_alone_has_no_heat(bundle_path: Path) -> None:
     calls = wt.load(bundle_path).classify(WAFERS)
     assert len(wt.show(WAFERS[0], calls.iloc[0]).axes) == 2

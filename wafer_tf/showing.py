@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wafer_tf.command import says_what_to_install
 from wafer_tf.dies import CLASSES, UNLABELLED, check_map
-from wafer_tf.errors import InputError
+from wafer_tf.errors import InputError, ModelError
 from wafer_tf.explaining.pattern_heat import heat_per_pattern
 from wafer_tf.model import Model
 from wafer_tf.pattern_bits import JOINED_BY, pattern_bits
@@ -64,7 +64,8 @@ def show(
         )
     prob = np.array([float(call[c]) for c in CLASSES])
     run = _run(call, model) if heat else None
-    several = str(call.get("patterns", ""))
+    several = call.get("patterns")
+    several = several if isinstance(several, str) else ""  # of a table without them, or read back from a file
     patterns = _pattern_heat(grid, several.split(JOINED_BY), run) if several else None
     found = _heat(grid, prob, run) if patterns is None else None
     decision = str(call["decision"])
@@ -98,7 +99,7 @@ def _pattern_heat(
         return None
     try:
         explainer = _explainer(run, "patterns")
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ModelError):  # no TensorFlow, or a model that was never taught them
         return None
     wafers = WaferSet.from_maps([grid], label=[UNLABELLED])
     found = heat_per_pattern(explainer, wafers, np.array([pattern_bits(names, "call")], np.uint8)).of(0)

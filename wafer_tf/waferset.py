@@ -150,6 +150,11 @@ class WaferSet:
             raise InputError("wafer set: offsets and shapes disagree.")
         if not by_label:
             object.__setattr__(self, "patterns", check_patterns(self.patterns, self.label))
+        if self.flat.dtype != np.uint8:
+            flat = self.flat.astype(np.uint8)
+            if not np.array_equal(flat, self.flat):
+                raise InputError("wafer set: a die state that is no whole number from 0 to 255; expected 0, 1 or 2.")
+            object.__setattr__(self, "flat", flat)
 
     def __len__(self) -> int:
         return len(self.shapes)
