@@ -33,13 +33,16 @@ def check_teachers(config: FitConfig, split: Split, wafers: WaferSet) -> None:
         ModelError: a teacher is no finished run.
     """
     for path in config.teachers:
-        taught = Split.load(RunFolder.open(Path(path)).path / "split.npz", wafers)
+        teacher = RunFolder.open(Path(path))
+        taught = Split.load(teacher.path / "split.npz", wafers)
         if not np.array_equal(taught.part, split.part):
             raise UsageError(
                 f"teacher {path}: was trained on another split of these maps ({taught.method}, seed {taught.seed}, "
                 f"shares {taught.fractions}); this run's is {split.method}, seed {split.seed}, {split.fractions}. Its "
                 "--split, --split-seed, --shares and --folds must be the same."
             )
+        for fold in range(config.folds):  # of a released model they are not there
+            RunFolder.open(teacher.path / "folds" / str(fold + 1))
 
 
 def with_teachers(

@@ -1,6 +1,7 @@
 """A run by folds: all maps are learned from, and each is judged by a model that did not learn from it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,16 @@ def test_teachers_by_other_folds_are_refused(run: Path, tmp_path: Path, capsys: 
     call = [*CALL, "--folds", "3", "--teachers", str(run), "--out", str(tmp_path / "other")]
     assert main(call) == 2
     assert "was trained on another split" in capsys.readouterr().err
+
+
+def test_a_teacher_without_its_folds_is_refused_before_any_training(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "teacher", ignore=shutil.ignore_patterns("folds"))
+    call = [*CALL, "--teachers", str(tmp_path / "teacher"), "--out", str(tmp_path / "taught")]
+    assert main(call) == 3
+    assert "folds/1: no config.json there" in capsys.readouterr().err
+    assert not (tmp_path / "taught" / "history.csv").exists()
 
 
 @pytest.mark.parametrize("flags", [{"folds": 1}, {"folds": 5, "fold": "1/5"}, {"weight_average": 1.0}])
