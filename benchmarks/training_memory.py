@@ -1,11 +1,11 @@
 """What training on very many maps holds in memory: `python -m benchmarks.training_memory MAPS`.
 
 MAPS become a set of 811,457 labelled ones: each again under a new lot, as one of the eight symmetries, with half of
-its dies in another order. `nano` trains on it for one epoch in a process of its own, and is scored. The search for
-near-copies before takes half an hour of it. Memory is read from /proc ten times a second: what is the process's own,
-and what are pages of files, which the system may push out. With --limit, and root on Linux with memory control groups
-of version 1, the process and the cache of its files may have no more than so many bytes together; where they would,
-the process is ended.
+its dies in another order. `nano` trains on it for one epoch in a process of its own, and is scored. It begins with a
+long search for near-copies, and has not been run to its end yet. Memory is read from /proc ten times a second: what is
+the process's own, and what are pages of files, which the system may push out. With --limit, and root on Linux with
+memory control groups of version 1, the process and the cache of its files may have no more than so many bytes
+together; where they would, the process is ended.
 
 Writes benchmarks/training_memory.json.
 """
